@@ -1,0 +1,81 @@
+"""Exact decimals as text and as scaled integers.
+
+Venues print prices and sizes as decimal text; several checksums are computed over that very text.
+This module reads such text without ever passing through binary floating point. It must not guess:
+what is not a finite, non-negative decimal of sane length is refused.
+"""
+
+import re
+from decimal import Decimal
+from typing import Final
+
+MAX_DIGITS: Final = 38
+"""Longest number accepted, in digits: what ClickHouse's Decimal(38, 18) can hold."""
+MAX_DECIMALS: Final = 18
+"""Most decimals accepted: the scale of the stored Decimal(38, 18)."""
+
+_PLAIN: Final = re.compile(r"([0-9]{1,38})(?:\.([0-9]{1,38}))?\Z")
+_EXPONENT: Final = re.compile(r"[0-9]{1,38}(?:\.[0-9]{1,38})?[eE][+-]?[0-9]{1,2}\Z")
+
+
+class DecimalError(ValueError):
+    """A text is not a finite non-negative decimal that can be stored exactly."""
+
+
+def plain(text: str) -> str:
+    """Return `text` in plain notation: unchanged if it is plain, expanded if it has an exponent.
+
+    Raises:
+        DecimalError: not a non-negative finite number, or not storable as Decimal(38, 18).
+    """
+    match = _PLAIN.match(text)
+    if match is None:
+        if _EXPONENT.match(text) is None:
+            raise DecimalError(f"not a decimal number: {text[:40]!r}")
+        text = format(Decimal(text), "f")
+        match = _PLAIN.match(text)
+        if match is None:
+            raise DecimalError(f"number out of range: {text[:40]!r}")
+    whole, decimals = match.group(1), match.group(2) or ""
+    if len(decimals.rstrip("0")) > MAX_DECIMALS:
+        raise DecimalError(f"more than {MAX_DECIMALS} decimals: {text[:40]!r}")
+    if len(whole.lstrip("0")) > MAX_DIGITS - MAX_DECIMALS:
+        raise DecimalError(f"more than {MAX_DIGITS - MAX_DECIMALS} digits before the point: {text[:40]!r}")
+    return text
+
+
+def decimals_of(text: str) -> int:
+    """Count the decimals of plain decimal `text`, trailing zeros included."""
+    point = text.find(".")
+    return 0 if point < 0 else len(text) - point - 1
+
+
+def mantissa(text: str, exponent: int) -> int:
+    """Return the integer m with `m * 10**-exponent` equal to plain decimal `text`.
+
+    Raises:
+        DecimalError: `text` has more significant decimals than `exponent`.
+    """
+    surplus = decimals_of(text) - exponent
+    digits = text.replace(".", "")
+    if surplus <= 0:
+        return int(digits) * 10**-surplus
+    if digits[-surplus:].strip("0"):
+        raise DecimalError(f"{text[:40]!r} has more than {exponent} decimals")
+    return int(digits[:-surplus] or "0")
+
+
+def normalised(text: str) -> str:
+    """Return plain decimal `text` without superfluous zeros: `"0010.50"` becomes `"10.5"`."""
+    whole, _, decimals = text.partition(".")
+    whole = whole.lstrip("0") or "0"
+    decimals = decimals.rstrip("0")
+    return f"{whole}.{decimals}" if decimals else whole
+
+
+def render(value: int, exponent: int) -> str:
+    """Return `value * 10**-exponent` as normalised decimal text."""
+    if exponent <= 0:
+        return str(value * 10**-exponent)
+    digits = str(value).rjust(exponent + 1, "0")
+    return normalised(f"{digits[:-exponent]}.{digits[-exponent:]}")

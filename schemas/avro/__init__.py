@@ -1,0 +1,1 @@
+"""The Avro schemas of every topic, one `.avsc` file each."""

@@ -1,0 +1,273 @@
+"""Between the structs of `core` and the Avro values on the topics.
+
+One pair of functions per record type. Decoding refuses what a correct writer cannot have written
+(columns of unequal length, unknown enum values) with a `CodecError`; it never repairs.
+"""
+
+import struct
+from collections.abc import Sequence
+from typing import Any, Final, TypeVar
+
+import msgspec
+
+from core.events import (
+    BookBatch,
+    BookSnapshot,
+    BookState,
+    EventBatch,
+    Events,
+    Fault,
+    FaultBatch,
+    FaultKind,
+    Header,
+    StabilityBatch,
+    StreamSecond,
+    TradeBatch,
+)
+from core.frames import Address, Frame, FrameBatch, FrameKind
+from schemas.registry import CodecError, codec
+
+_Fact = TypeVar("_Fact")
+_KINDS: Final = {int(kind): kind for kind in FrameKind}
+_FAULTS: Final = {int(kind): kind for kind in FaultKind}
+_STATES: Final = {int(state): state for state in BookState}
+_LADDERS: Final = ("bid_prices", "bid_sizes", "ask_prices", "ask_sizes")
+
+
+class DeadLetter(msgspec.Struct, frozen=True):
+    """A record that a consumer could not use: where it stands, who gave it up and why.
+
+    `ts` is the record's Kafka timestamp in ns; `reason` at most 500 characters.
+    """
+
+    topic: str
+    partition: int
+    offset: int
+    consumer: str
+    reason: str
+    ts: int
+    key: bytes | None
+    value: bytes | None
+
+
+def encode_frame_batch(batch: FrameBatch) -> bytes:
+    """Return the value of one raw record."""
+    frames = [
+        {
+            "kind": frame.kind,
+            "ts_recv": frame.ts_recv,
+            "ts_mono": frame.ts_mono,
+            "where": frame.where,
+            "payload": frame.payload,
+        }
+        for frame in batch.frames
+    ]
+    return codec("frame_batch").encode(
+        {
+            **_address_fields(batch.address),
+            "number": batch.number,
+            "chain_before": batch.chain_before,
+            "chain": batch.chain,
+            "frames": frames,
+        }
+    )
+
+
+def decode_frame_batch(value: bytes | None) -> FrameBatch:
+    """Return the batch in the value of one raw record.
+
+    Raises:
+        CodecError: not such a value.
+    """
+    record = codec("frame_batch").decode(value)
+    try:
+        frames = [
+            Frame(_KINDS[f["kind"]], f["ts_recv"], f["ts_mono"], f["where"], f["payload"])
+            for f in record["frames"]
+        ]
+    except KeyError as error:
+        raise CodecError(f"frame_batch: unknown frame kind {error}") from error
+    if not frames:
+        raise CodecError("frame_batch: no frames")
+    return FrameBatch(
+        _address(record), record["number"], record["chain_before"], record["chain"], frames
+    )
+
+
+def encode_events(events: Events, raw_partition: int, raw_offset: int) -> list[tuple[str, bytes]]:
+    """Return (topic kind, value) for every kind of fact in `events`, none for empty kinds.
+
+    Topic kinds are `trades`, `books`, `faults` and `stability`, in this order.
+    """
+    head = {
+        **_address_fields(events.address),
+        "number": events.number,
+        "raw_partition": raw_partition,
+        "raw_offset": raw_offset,
+    }
+    values: list[tuple[str, bytes]] = []
+    if events.trades:
+        values.append(("trades", codec("trade_batch").encode(head | _trade_columns(events))))
+    if events.books:
+        books = [_book_fields(book) for book in events.books]
+        values.append(("books", codec("book_batch").encode(head | {"books": books})))
+    if events.faults:
+        faults = [msgspec.structs.asdict(fault) for fault in events.faults]
+        values.append(("faults", codec("fault_batch").encode(head | {"faults": faults})))
+    if events.seconds:
+        seconds = [msgspec.structs.asdict(second) for second in events.seconds]
+        values.append(("stability", codec("stability_batch").encode(head | {"seconds": seconds})))
+    return values
+
+
+def decode_events(kind: str, value: bytes | None) -> EventBatch:
+    """Return the batch in the value of one record of the event topic `kind`.
+
+    Raises:
+        CodecError: not such a value.
+        KeyError: `kind` is not an event topic.
+    """
+    return _DECODERS[kind](value)
+
+
+def encode_dead_letter(letter: DeadLetter) -> bytes:
+    """Return the value of one record on `dead_letters`."""
+    return codec("dead_letter").encode(msgspec.structs.asdict(letter))
+
+
+def decode_dead_letter(value: bytes | None) -> DeadLetter:
+    """Return the letter in the value of one record on `dead_letters`.
+
+    Raises:
+        CodecError: not such a value.
+    """
+    return DeadLetter(**codec("dead_letter").decode(value))
+
+
+def _decode_trades(value: bytes | None) -> TradeBatch:
+    record = codec("trade_batch").decode(value)
+    numbers = _unpacked(record["numbers"], "q")
+    count = len(numbers)
+    batch = TradeBatch(
+        header=_header(record),
+        numbers=numbers,
+        indices=_unpacked(record["indices"], "i"),
+        symbols=record["symbols"],
+        trade_ids=record["trade_ids"],
+        sequences=_unpacked(record["sequences"], "q"),
+        prices=record["prices"],
+        sizes=record["sizes"],
+        sides=record["sides"],
+        ts_event=_unpacked(record["ts_event"], "q"),
+        ts_recv=_unpacked(record["ts_recv"], "q"),
+        quality=_unpacked(record["quality"], "i"),
+    )
+    for field in batch.__struct_fields__[2:]:
+        if len(getattr(batch, field)) != count:
+            raise CodecError(f"trade_batch: column {field} is not {count} long")
+    if not count or batch.sides.strip(b"\x01\x02"):
+        raise CodecError("trade_batch: empty, or a side that is neither 1 nor 2")
+    return batch
+
+
+def _decode_books(value: bytes | None) -> BookBatch:
+    record = codec("book_batch").decode(value)
+    books: list[BookSnapshot] = []
+    for fields in record["books"]:
+        for ladder in _LADDERS:
+            fields[ladder] = list(_unpacked(fields[ladder], "q"))
+        book = BookSnapshot(**fields)
+        if len(book.bid_prices) != len(book.bid_sizes) or len(book.ask_prices) != len(book.ask_sizes):
+            raise CodecError(f"book_batch: prices and sizes differ in length: {book.symbol}")
+        books.append(book)
+    return BookBatch(_header(record), _some(books, "book_batch"))
+
+
+def _decode_faults(value: bytes | None) -> FaultBatch:
+    record = codec("fault_batch").decode(value)
+    try:
+        faults = [Fault(**fields | {"kind": _FAULTS[fields["kind"]]}) for fields in record["faults"]]
+    except KeyError as error:
+        raise CodecError(f"fault_batch: unknown fault kind {error}") from error
+    return FaultBatch(_header(record), _some(faults, "fault_batch"))
+
+
+def _decode_stability(value: bytes | None) -> StabilityBatch:
+    record = codec("stability_batch").decode(value)
+    try:
+        for fields in record["seconds"]:
+            state = fields["book_state"]
+            fields["book_state"] = None if state is None else _STATES[state]
+    except KeyError as error:
+        raise CodecError(f"stability_batch: unknown book state {error}") from error
+    seconds = [StreamSecond(**fields) for fields in record["seconds"]]
+    return StabilityBatch(_header(record), _some(seconds, "stability_batch"))
+
+
+_DECODERS: Final = {
+    "trades": _decode_trades,
+    "books": _decode_books,
+    "faults": _decode_faults,
+    "stability": _decode_stability,
+}
+
+
+def _trade_columns(events: Events) -> dict[str, Any]:
+    trades = events.trades
+    return {
+        "numbers": _packed([t.number for t in trades], "q"),
+        "indices": _packed([t.index for t in trades], "i"),
+        "symbols": [t.symbol for t in trades],
+        "trade_ids": [t.trade_id for t in trades],
+        "sequences": _packed([-1 if t.sequence is None else t.sequence for t in trades], "q"),
+        "prices": [t.price for t in trades],
+        "sizes": [t.size for t in trades],
+        "sides": bytes([t.side for t in trades]),
+        "ts_event": _packed([t.ts_event for t in trades], "q"),
+        "ts_recv": _packed([t.ts_recv for t in trades], "q"),
+        "quality": _packed([t.quality for t in trades], "i"),
+    }
+
+
+def _book_fields(book: BookSnapshot) -> dict[str, Any]:
+    fields = msgspec.structs.asdict(book)
+    for ladder in _LADDERS:
+        fields[ladder] = _packed(fields[ladder], "q")
+    return fields
+
+
+def _address_fields(address: Address) -> dict[str, Any]:
+    return {
+        "exchange": address.exchange,
+        "shard": address.shard,
+        "line": address.line,
+        "epoch": address.epoch,
+    }
+
+
+def _address(record: dict[str, Any]) -> Address:
+    return Address(record["exchange"], record["shard"], record["line"], record["epoch"])
+
+
+def _header(record: dict[str, Any]) -> Header:
+    return Header(
+        _address(record), record["number"], record["raw_partition"], record["raw_offset"]
+    )
+
+
+def _packed(values: Sequence[int], code: str) -> bytes:
+    return struct.pack(f"<{len(values)}{code}", *values)
+
+
+def _unpacked(data: bytes, code: str) -> tuple[int, ...]:
+    size = 8 if code == "q" else 4
+    count, rest = divmod(len(data), size)
+    if rest:
+        raise CodecError(f"a packed column of {len(data)} bytes is not a multiple of {size}")
+    return struct.unpack(f"<{count}{code}", data)
+
+
+def _some(facts: list[_Fact], name: str) -> list[_Fact]:
+    if not facts:
+        raise CodecError(f"{name}: no facts")
+    return facts
