@@ -1,0 +1,38 @@
+"""Typed, frozen settings from one TOML file and the environment.
+
+`load` reads them once, in a command's entry point; from there plain values go to constructors.
+Nothing here reads the environment or a file at import, and nothing connects to anything.
+"""
+
+from infra.runtime.settings.reading import SettingsError, find_file, load
+from infra.runtime.settings.sections import (
+    ClickHouseSettings,
+    ExchangeSettings,
+    KafkaSettings,
+    ProcessorSettings,
+    ProducerSettings,
+    RuntimeSettings,
+    Secret,
+    Settings,
+    SinkSettings,
+    TopicSettings,
+)
+from infra.runtime.settings.writing import effective, to_toml
+
+__all__ = [
+    "ClickHouseSettings",
+    "ExchangeSettings",
+    "KafkaSettings",
+    "ProcessorSettings",
+    "ProducerSettings",
+    "RuntimeSettings",
+    "Secret",
+    "Settings",
+    "SettingsError",
+    "SinkSettings",
+    "TopicSettings",
+    "effective",
+    "find_file",
+    "load",
+    "to_toml",
+]

@@ -1,0 +1,247 @@
+"""One TOML file and the environment become `Settings`, or an error that says what to change.
+
+Every key is checked by itself, so that an error names the key as its author wrote it. Secrets
+are taken from the environment alone. Nothing is connected to.
+"""
+
+import difflib
+import os
+import re
+import tomllib
+from collections.abc import Mapping
+from pathlib import Path
+from types import UnionType
+from typing import Any, Final, TypeVar, get_args, get_origin
+
+import msgspec
+
+from infra.runtime.settings.allowed import allowed
+from infra.runtime.settings.sections import (
+    ExchangeSettings,
+    KafkaSettings,
+    Secret,
+    Section,
+    Settings,
+)
+
+FILE_VARIABLE: Final = "STREAMGAUGE_CONFIG"
+"""Names the settings file, for this process and the ones that it starts."""
+PREFIX: Final = "STREAMGAUGE__"
+"""Begins the variables that override one key: `STREAMGAUGE__KAFKA__BOOTSTRAP`."""
+USUAL_FILES: Final = ("streamgauge.toml", "var/run.toml")
+"""Looked for in the working folder; a running `streamgauge run` writes the second."""
+
+_EXCHANGE_NAME: Final = re.compile(r"[a-z][a-z0-9_]{0,30}")
+_AnySection = TypeVar("_AnySection", bound=Section)
+
+
+class SettingsError(Exception):
+    """A setting is wrong: which `key`, what was found, what is `allowed`, and where it stands."""
+
+    def __init__(self, key: str, problem: str, *, allowed: str = "", source: str = "") -> None:
+        self.key = key
+        self.allowed = allowed
+        self.source = source
+        place = f" ({source})" if source else ""
+        advice = f"; allowed: {allowed}" if allowed else ""
+        super().__init__(f"{key}{place}: {problem}{advice}")
+
+
+class _Override(msgspec.Struct, frozen=True):
+    """A value from the environment: text whose type is the key's."""
+
+    text: str
+    variable: str
+
+
+def load(
+    path: Path | None = None,
+    *,
+    environ: Mapping[str, str] | None = None,
+    folder: Path | None = None,
+) -> Settings:
+    """Read the settings from `path`, or from the file that `find_file` finds.
+
+    Raises:
+        SettingsError: a file cannot be read, a key is unknown, or a value is not allowed.
+    """
+    environ = os.environ if environ is None else environ
+    file = path or find_file(environ=environ, folder=folder)
+    tree = _parsed(file) if file else {}
+    for variable in sorted(environ):
+        if variable.startswith(PREFIX):
+            _override(tree, variable, environ[variable])
+    settings = _section(Settings, tree, (), str(file) if file else "")
+    _check(settings)
+    return settings
+
+
+def find_file(
+    *, environ: Mapping[str, str] | None = None, folder: Path | None = None
+) -> Path | None:
+    """Return the settings file in force: the variable's, else the first usual one, else None."""
+    environ = os.environ if environ is None else environ
+    if named := environ.get(FILE_VARIABLE):
+        return Path(named)
+    candidates = ((folder or Path()) / name for name in USUAL_FILES)
+    return next((path for path in candidates if path.is_file()), None)
+
+
+def _parsed(path: Path) -> dict[str, Any]:
+    try:
+        return tomllib.loads(path.read_text(encoding="utf-8"))
+    except OSError as error:
+        raise SettingsError(str(path), f"cannot be read: {error.strerror}") from error
+    except UnicodeDecodeError as error:
+        raise SettingsError(str(path), f"is not UTF-8 text: {error.reason}") from error
+    except tomllib.TOMLDecodeError as error:
+        raise SettingsError(str(path), f"is not TOML: {error}") from error
+
+
+def _override(tree: dict[str, Any], variable: str, text: str) -> None:
+    keys = variable.removeprefix(PREFIX).lower().split("__")
+    for position, key in enumerate(keys[:-1]):
+        inner = tree.setdefault(key, {})
+        if not isinstance(inner, dict):
+            name = ".".join(keys[: position + 1])
+            raise SettingsError(name, "has no keys of its own", source=variable)
+        tree = inner
+    tree[keys[-1]] = _Override(text, variable)
+
+
+def _section(cls: type[_AnySection], tree: Any, path: tuple[str, ...], source: str) -> _AnySection:
+    table = _table(tree, path, source)
+    fields = {field.name: field for field in msgspec.structs.fields(cls)}
+    for key in table:
+        if key not in fields:
+            raise _unknown((*path, key), table[key], list(fields), source)
+    values = {
+        key: _value(fields[key].type, value, (*path, key), source) for key, value in table.items()
+    }
+    return cls(**values)
+
+
+def _value(annotation: Any, value: Any, path: tuple[str, ...], source: str) -> Any:
+    if isinstance(annotation, type) and issubclass(annotation, Section):
+        return _section(annotation, value, path, source)
+    if get_origin(annotation) is dict:
+        inner = get_args(annotation)[1]
+        table = _table(value, path, source)
+        if inner is ExchangeSettings:
+            _check_exchange_names(table, source)
+        return {key: _value(inner, each, (*path, key), source) for key, each in table.items()}
+    if annotation is Secret:
+        return _secret(value, path, source)
+    return _leaf(annotation, value, path, source)
+
+
+def _table(value: Any, path: tuple[str, ...], source: str) -> dict[str, Any]:
+    if isinstance(value, dict):
+        return value
+    if isinstance(value, _Override):
+        source = value.variable
+    raise SettingsError(".".join(path), "is a table, not a value", source=source)
+
+
+def _leaf(annotation: Any, value: Any, path: tuple[str, ...], source: str) -> Any:
+    found, strict = value, True
+    if isinstance(value, _Override):
+        source, found, strict = value.variable, value.text, False
+        value = _from_text(annotation, found)
+    try:
+        return msgspec.convert(value, annotation, strict=strict)
+    except msgspec.ValidationError:
+        problem = f"is {_shortened(found)}"
+        raise SettingsError(
+            ".".join(path), problem, allowed=allowed(annotation), source=source
+        ) from None
+
+
+def _from_text(annotation: Any, text: str) -> Any:
+    if get_origin(annotation) is tuple:
+        return [item.strip() for item in text.split(",")] if text.strip() else []
+    if isinstance(annotation, UnionType):
+        # An exchange's own key may be of several types: a number or a truth is written as one.
+        try:
+            return msgspec.json.decode(text, type=bool | int | float)
+        except msgspec.DecodeError:
+            return text
+    return text
+
+
+def _secret(value: Any, path: tuple[str, ...], source: str) -> Secret:
+    if isinstance(value, _Override):
+        return Secret(value.text)
+    variable = PREFIX + "__".join(path).upper()
+    raise SettingsError(
+        ".".join(path), f"is a secret: set it in the environment, {variable}", source=source
+    )
+
+
+def _unknown(path: tuple[str, ...], value: Any, known: list[str], source: str) -> SettingsError:
+    if isinstance(value, _Override):
+        source = value.variable
+    elif isinstance(value, dict):
+        overrides = [each.variable for each in value.values() if isinstance(each, _Override)]
+        source = overrides[0] if overrides else source
+    close = difflib.get_close_matches(path[-1], known, n=1)
+    advice = f"; did you mean {'.'.join((*path[:-1], close[0]))}?" if close else ""
+    return SettingsError(
+        ".".join(path), f"is not a setting{advice}", allowed=", ".join(known), source=source
+    )
+
+
+def _check_exchange_names(table: dict[str, Any], source: str) -> None:
+    for name in table:
+        # The name is part of a topic's name and of every row.
+        if not _EXCHANGE_NAME.fullmatch(name):
+            raise SettingsError(
+                f"exchanges.{name[:60]}",
+                "is not the name of an exchange",
+                allowed="a letter, then letters, digits and _, all small, at most 31",
+                source=source,
+            )
+
+
+def _check(settings: Settings) -> None:
+    """Check what several keys say together."""
+    _check_kafka(settings.kafka)
+    for name, exchange in settings.exchanges.items():
+        if exchange.enabled and not exchange.symbols:
+            key = f"exchanges.{name}.symbols"
+            raise SettingsError(key, "is empty", allowed="a symbol or more, or enabled = false")
+    backoffs = (
+        (
+            "producer.backoff",
+            settings.producer.backoff_initial_ms,
+            settings.producer.backoff_cap_ms,
+        ),
+        ("sink.retry", settings.sink.retry_initial_ms, settings.sink.retry_cap_ms),
+    )
+    for key, initial, cap in backoffs:
+        if cap < initial:
+            least = f"at least {key}_initial_ms, {initial}"
+            raise SettingsError(f"{key}_cap_ms", f"is {cap}", allowed=least)
+
+
+def _check_kafka(kafka: KafkaSettings) -> None:
+    for address in kafka.bootstrap.split(","):
+        port = int(address.rpartition(":")[2])
+        if not 1 <= port <= 65_535:
+            problem = f"has the port {port}"
+            raise SettingsError("kafka.bootstrap", problem, allowed="ports 1 to 65535")
+    if kafka.security_protocol.startswith("SASL"):
+        needed = f"text, because kafka.security_protocol is {kafka.security_protocol}"
+        if not kafka.sasl_username:
+            raise SettingsError("kafka.sasl_username", "is empty", allowed=needed)
+        if not kafka.sasl_password:
+            raise SettingsError(
+                "kafka.sasl_password",
+                "is empty",
+                allowed=f"{needed}, in {PREFIX}KAFKA__SASL_PASSWORD",
+            )
+
+
+def _shortened(value: Any) -> str:
+    text = repr(value)
+    return text if len(text) <= 200 else f"{text[:200]}…"

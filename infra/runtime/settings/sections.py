@@ -1,0 +1,284 @@
+"""Every setting: its key, type, limits, default, unit and effect.
+
+The text under a field is the operator's reference; `docs/settings.md` is made from it. Nothing
+is read or connected here.
+"""
+
+from typing import Annotated, Literal
+
+import msgspec
+from msgspec import Meta
+
+Port = Annotated[int, Meta(ge=1, le=65_535)]
+AtLeast1 = Annotated[int, Meta(ge=1)]
+Text = Annotated[str, Meta(min_length=1)]
+Addresses = Annotated[
+    str,
+    Meta(
+        pattern=r"^(\[[0-9A-Fa-f:.]+\]|[^\s,:\[\]]+):[0-9]{1,5}(,\s*(\[[0-9A-Fa-f:.]+\]|[^\s,:\[\]]+):[0-9]{1,5})*$",
+        description="`host:port`, several with commas between",
+    ),
+]
+KafkaName = Annotated[
+    str,
+    Meta(
+        pattern=r"^[A-Za-z0-9._-]{1,200}$",
+        description="1 to 200 letters, digits, `.`, `_` and `-`",
+    ),
+]
+TopicPrefix = Annotated[
+    str,
+    Meta(
+        pattern=r"^[A-Za-z0-9._-]{0,100}$",
+        description="at most 100 letters, digits, `.`, `_` and `-`",
+    ),
+]
+DatabaseName = Annotated[
+    str,
+    Meta(
+        pattern=r"^[A-Za-z_][A-Za-z0-9_]{0,63}$",
+        description="1 to 64 letters, digits and `_`, no digit first",
+    ),
+]
+WebSocketUrl = Annotated[
+    str,
+    Meta(
+        pattern=r"^(wss?://[^\s/]+\S*)?$", description="an address that begins with ws:// or wss://"
+    ),
+]
+RestUrl = Annotated[
+    str,
+    Meta(
+        pattern=r"^(https?://[^\s/]+\S*)?$",
+        description="an address that begins with http:// or https://",
+    ),
+]
+
+
+class Secret:
+    """Text that never shows: `reveal()` is the only way to it."""
+
+    __slots__ = ("_text",)
+
+    def __init__(self, text: str = "") -> None:
+        self._text = text
+
+    def reveal(self) -> str:
+        """Return the text itself, for the client that logs in with it."""
+        return self._text
+
+    def __bool__(self) -> bool:
+        return bool(self._text)
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, Secret) and self._text == other._text
+
+    def __hash__(self) -> int:
+        return hash(self._text)
+
+    def __repr__(self) -> str:
+        return "***" if self._text else "''"
+
+    __str__ = __repr__
+
+
+class Section(msgspec.Struct, frozen=True, kw_only=True):
+    """A table of the settings file."""
+
+
+class KafkaSettings(Section, frozen=True, kw_only=True):
+    """How every process reaches Kafka."""
+
+    bootstrap: Addresses = "127.0.0.1:9092"
+    """Brokers to ask first; any one of them names the others."""
+    security_protocol: Literal["PLAINTEXT", "SSL", "SASL_PLAINTEXT", "SASL_SSL"] = "PLAINTEXT"
+    """Encryption and login. The two with SASL need `sasl_username` and `sasl_password`."""
+    sasl_mechanism: Literal["PLAIN", "SCRAM-SHA-256", "SCRAM-SHA-512"] = "SCRAM-SHA-512"
+    """How the login is proved; used with a SASL `security_protocol` only."""
+    sasl_username: str = ""
+    """Name to log in with."""
+    sasl_password: Secret = Secret()
+    """Password to log in with."""
+    tls_ca_file: str = ""
+    """Path of a PEM file with the authorities to trust; empty: those of the system."""
+    tls_cert_file: str = ""
+    """Path of a PEM file with the client's certificate; empty: no client certificate."""
+    tls_key_file: str = ""
+    """Path of a PEM file with the key of `tls_cert_file`; empty: the key is in that file."""
+    tls_key_password: Secret = Secret()
+    """Password of the key, where it has one."""
+    request_timeout_ms: Annotated[int, Meta(ge=1_000, le=600_000)] = 30_000
+    """Longest wait for one answer of a broker, ms."""
+
+
+class ClickHouseSettings(Section, frozen=True, kw_only=True):
+    """How every process reaches ClickHouse, over HTTP."""
+
+    host: Text = "127.0.0.1"
+    """Name or address of the server."""
+    port: Port = 8123
+    """HTTP port of the server; 8443 is usual with `secure`."""
+    user: Text = "default"
+    """Name to log in with."""
+    password: Secret = Secret()
+    """Password to log in with."""
+    database: DatabaseName = "streamgauge"
+    """Database that holds all tables; `streamgauge migrate` makes it."""
+    secure: bool = False
+    """HTTPS instead of HTTP."""
+    tls_ca_file: str = ""
+    """Path of a PEM file with the authorities to trust; empty: those of the system."""
+    connect_timeout_s: Annotated[int, Meta(ge=1, le=600)] = 5
+    """Longest wait for a connection, s."""
+    query_timeout_s: Annotated[int, Meta(ge=1, le=86_400)] = 300
+    """Longest wait for the answer to a query, s. Inserts have `sink.insert_timeout_s`."""
+
+
+class TopicSettings(Section, frozen=True, kw_only=True):
+    """Topics that `streamgauge topics` makes. Partitions can be added later, never removed."""
+
+    prefix: TopicPrefix = ""
+    """Put before the name of every topic, so that several pipelines can share a broker."""
+    replication_factor: Annotated[int, Meta(ge=1, le=100)] = 1
+    """Copies of every partition; 3 is usual on a cluster."""
+    raw_partitions: Annotated[int, Meta(ge=1, le=10_000)] = 4
+    """Partitions of each raw topic: the most processor workers that can share one exchange."""
+    event_partitions: Annotated[int, Meta(ge=1, le=10_000)] = 4
+    """Partitions of each event topic: the most sink workers that can share one kind of event."""
+    raw_retention_hours: AtLeast1 = 72
+    """How long raw frames are kept, h. Replay reaches back this far."""
+    event_retention_hours: AtLeast1 = 72
+    """How long events are kept, h. ClickHouse may be away for this long without loss."""
+    max_message_bytes: Annotated[int, Meta(ge=65_536, le=1_073_741_824)] = 8_388_608
+    """Largest record that the broker takes, bytes. Large snapshots are one record."""
+
+
+class ExchangeSettings(Section, frozen=True, kw_only=True):
+    """One exchange, in a table of its own: `[exchanges.kraken]`."""
+
+    enabled: bool = True
+    """Whether producers connect to it."""
+    websocket_url: WebSocketUrl = ""
+    """Address of its WebSocket; empty: the exchange's own public address."""
+    rest_url: RestUrl = ""
+    """Address of its REST interface; empty: the exchange's own public address."""
+    symbols: tuple[Text, ...] = ()
+    """Instruments to subscribe to, as the exchange spells them."""
+    symbols_per_shard: Annotated[int, Meta(ge=1, le=1_000)] = 20
+    """Instruments that share one socket."""
+    book_depth: Annotated[int, Meta(ge=0, le=100_000)] = 0
+    """Levels a side to subscribe to; 0: the depth that the exchange's module prefers."""
+    options: dict[str, bool | int | float | str] = {}
+    """Keys that only this exchange knows; its module refuses those it does not know."""
+
+
+class ProducerSettings(Section, frozen=True, kw_only=True):
+    """From the exchange's socket to an acknowledged Kafka record."""
+
+    lines: Annotated[int, Meta(ge=1, le=2)] = 1
+    """Sockets that carry every shard; 2 measures each against the other."""
+    batch_frames: Annotated[int, Meta(ge=1, le=10_000)] = 50
+    """Most frames of one connection in a Kafka record, frames."""
+    batch_age_ms: Annotated[int, Meta(ge=0, le=10_000)] = 10
+    """Longest time a frame waits for its record to fill, ms."""
+    batch_bytes: Annotated[int, Meta(ge=1_024, le=67_108_864)] = 524_288
+    """Payload that closes a record early, bytes."""
+    queue_frames: Annotated[int, Meta(ge=1, le=10_000_000)] = 20_000
+    """Frames of one connection that may wait for Kafka. When full, the socket is read slower."""
+    frame_bytes_max: Annotated[int, Meta(ge=1_024, le=268_435_456)] = 4_194_304
+    """Largest frame taken from an exchange, bytes. A larger one is a fault and a reconnect."""
+    linger_ms: Annotated[int, Meta(ge=0, le=1_000)] = 2
+    """How long the Kafka client waits to send several records together, ms."""
+    compression: Literal["none", "gzip", "lz4", "zstd"] = "lz4"
+    """Compression of records on the wire and on the broker's disk."""
+    connect_timeout_ms: Annotated[int, Meta(ge=100, le=600_000)] = 10_000
+    """Longest wait for a socket to open, ms."""
+    request_timeout_ms: Annotated[int, Meta(ge=100, le=600_000)] = 10_000
+    """Longest wait for the answer to a REST or socket request, ms."""
+    silence_timeout_ms: Annotated[int, Meta(ge=0, le=3_600_000)] = 0
+    """A socket without a frame for this long is reopened, ms; 0: what is normal at the exchange."""
+    backoff_initial_ms: Annotated[int, Meta(ge=1, le=600_000)] = 500
+    """Upper limit of the random wait before the first reconnect, ms; it doubles each time."""
+    backoff_cap_ms: Annotated[int, Meta(ge=1, le=3_600_000)] = 30_000
+    """Upper limit that doubling stops at, ms."""
+    backoff_reset_ms: Annotated[int, Meta(ge=0, le=86_400_000)] = 60_000
+    """A socket that stays open this long without a fault resets the doubling, ms."""
+    snapshot_interval_s: Annotated[int, Meta(ge=1, le=86_400)] = 300
+    """Each book is compared with a fresh snapshot this often, s, spread evenly over the books."""
+    tick_interval_ms: Annotated[int, Meta(ge=100, le=60_000)] = 1_000
+    """How often the time is written into the raw log, ms. Silence is measured by it."""
+    close_timeout_ms: Annotated[int, Meta(ge=100, le=600_000)] = 10_000
+    """Longest time to close sockets and flush records at the end, ms."""
+
+
+class ProcessorSettings(Section, frozen=True, kw_only=True):
+    """From raw frames to events, in Faust workers."""
+
+    app_id: KafkaName = "streamgauge"
+    """Faust's application id: workers that share it share the partitions."""
+    book_levels: Annotated[int, Meta(ge=1, le=10_000)] = 25
+    """Levels a side in a published book."""
+    book_interval_ms: Annotated[int, Meta(ge=10, le=3_600_000)] = 1_000
+    """How often each live book is published, ms of the raw log's own time."""
+    warmup_s: Annotated[int, Meta(ge=0, le=86_400)] = 600
+    """How far back a worker re-reads the raw log before it continues, s. Set it above
+    `producer.snapshot_interval_s`, so that every book finds a snapshot to start from."""
+    web_host: Text = "127.0.0.1"
+    """Address that Faust's own pages listen on."""
+    web_port: Annotated[int, Meta(ge=-1, le=65_535)] = -1
+    """Port of Faust's own pages; 0: any free port; -1: no pages."""
+    commit_interval_ms: Annotated[int, Meta(ge=100, le=60_000)] = 1_000
+    """How often progress is committed, ms."""
+    session_timeout_ms: Annotated[int, Meta(ge=1_000, le=600_000)] = 15_000
+    """A worker that is silent for this long loses its partitions, ms."""
+    stalled_after_s: Annotated[int, Meta(ge=1, le=86_400)] = 60
+    """A worker with work that commits nothing for this long reports itself dead, s."""
+
+
+class SinkSettings(Section, frozen=True, kw_only=True):
+    """From events to rows in ClickHouse."""
+
+    group: KafkaName = "streamgauge-sink"
+    """Kafka consumer group: workers that share it share the partitions."""
+    block_rows: Annotated[int, Meta(ge=1, le=10_000_000)] = 50_000
+    """Rows that close a block, rows."""
+    block_age_ms: Annotated[int, Meta(ge=1, le=600_000)] = 500
+    """Age of its first record that closes a block, ms."""
+    block_bytes: Annotated[int, Meta(ge=1_024, le=1_073_741_824)] = 16_777_216
+    """Record bytes that close a block, bytes."""
+    queue_blocks: Annotated[int, Meta(ge=1, le=1_000)] = 4
+    """Closed blocks that may wait for ClickHouse. When full, Kafka is not read."""
+    retry_initial_ms: Annotated[int, Meta(ge=1, le=600_000)] = 200
+    """Upper limit of the random wait before an insert is tried again, ms; it doubles each time."""
+    retry_cap_ms: Annotated[int, Meta(ge=1, le=3_600_000)] = 10_000
+    """Upper limit that doubling stops at, ms."""
+    insert_timeout_s: Annotated[int, Meta(ge=1, le=3_600)] = 60
+    """Longest wait for one insert, s; then it is sent again with the same token."""
+    session_timeout_ms: Annotated[int, Meta(ge=1_000, le=600_000)] = 15_000
+    """A worker that is silent for this long loses its partitions, ms."""
+
+
+class RuntimeSettings(Section, frozen=True, kw_only=True):
+    """Logs and health of every process."""
+
+    log_level: Literal["debug", "info", "warning", "error"] = "info"
+    """Least severe event that is logged."""
+    log_format: Literal["auto", "console", "json"] = "auto"
+    """`auto` is `console` on a terminal and `json`, a line for each event, everywhere else."""
+    health_host: Text = "127.0.0.1"
+    """Address that `/live`, `/ready` and `/metrics` listen on."""
+    health_port: Annotated[int, Meta(ge=-1, le=65_535)] = 0
+    """Port of `/live`, `/ready` and `/metrics`; 0: any free port (it is logged); -1: none."""
+
+
+class Settings(Section, frozen=True, kw_only=True):
+    """All settings of one process."""
+
+    kafka: KafkaSettings = KafkaSettings()
+    clickhouse: ClickHouseSettings = ClickHouseSettings()
+    topics: TopicSettings = TopicSettings()
+    exchanges: dict[str, ExchangeSettings] = {}
+    producer: ProducerSettings = ProducerSettings()
+    processor: ProcessorSettings = ProcessorSettings()
+    sink: SinkSettings = SinkSettings()
+    runtime: RuntimeSettings = RuntimeSettings()
