@@ -40,7 +40,9 @@ def plain(text: str) -> str:
     if len(decimals.rstrip("0")) > MAX_DECIMALS:
         raise DecimalError(f"more than {MAX_DECIMALS} decimals: {text[:40]!r}")
     if len(whole.lstrip("0")) > MAX_DIGITS - MAX_DECIMALS:
-        raise DecimalError(f"more than {MAX_DIGITS - MAX_DECIMALS} digits before the point: {text[:40]!r}")
+        raise DecimalError(
+            f"more than {MAX_DIGITS - MAX_DECIMALS} digits before the point: {text[:40]!r}"
+        )
     return text
 
 
@@ -59,7 +61,7 @@ def mantissa(text: str, exponent: int) -> int:
     surplus = decimals_of(text) - exponent
     digits = text.replace(".", "")
     if surplus <= 0:
-        return int(digits) * 10**-surplus
+        return int(digits) * int(10**-surplus)
     if digits[-surplus:].strip("0"):
         raise DecimalError(f"{text[:40]!r} has more than {exponent} decimals")
     return int(digits[:-surplus] or "0")
@@ -76,6 +78,6 @@ def normalised(text: str) -> str:
 def render(value: int, exponent: int) -> str:
     """Return `value * 10**-exponent` as normalised decimal text."""
     if exponent <= 0:
-        return str(value * 10**-exponent)
+        return str(value * int(10**-exponent))
     digits = str(value).rjust(exponent + 1, "0")
     return normalised(f"{digits[:-exponent]}.{digits[-exponent:]}")

@@ -97,16 +97,16 @@ class BookSnapshot(msgspec.Struct, frozen=True):
 
     Ladders are best first, equal in length per side, as integers: the value is
     `mantissa * 10**-exponent`. `sequence` is the venue's id of this state, None where it has
-    none. `ts_event` is the exchange's time of the last applied change, `ts_recv` when we received
-    it, `ts_sample` the tick that took the sample. `digest` is CRC-32 of the canonical text of
-    these levels (see `core.book.ladder_crc32`).
+    none. `ts_event` is the exchange's time of the last applied change, None where only a snapshot
+    without a time was seen; `ts_recv` is when we received it, `ts_sample` when the sample was
+    taken. `digest` is CRC-32 of these levels' canonical text (see `core.book.ladder_crc32`).
     """
 
     number: int
     index: int
     symbol: str
     sequence: int | None
-    ts_event: int
+    ts_event: int | None
     ts_recv: int
     ts_sample: int
     quality: int
@@ -163,7 +163,8 @@ class StreamSecond(msgspec.Struct, frozen=True, kw_only=True):
     latency_p99_ns: int | None
     latency_max_ns: int | None
     jitter_ns: int | None
-    """RFC 3550 6.4.1 interarrival jitter at the end of the window."""
+    """Mean |D| of RFC 3550 6.4.1 over the window: how much consecutive transit times differ. Not
+    smoothed over windows, so that it depends on nothing older than its window."""
     heartbeat_rtt_ns: int | None
     gaps: int
     missing: int

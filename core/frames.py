@@ -42,7 +42,10 @@ class FrameKind(IntEnum):
     DROPPED = 12
     """Frames were dropped by a named policy; the payload says how many and why."""
     RESYNC = 13
-    """The edge guard distrusts a book and heals it; the payload names symbol and reason."""
+    """The edge guard distrusts a book and heals it (see `Resync`)."""
+    PLAN = 14
+    """The shard's subscriptions (see `core.protocol.Shard`): after every OPENING and again with
+    every renewal of snapshots, so that a reader who starts in the middle knows them."""
 
 
 class Frame(msgspec.Struct, frozen=True, gc=False):

@@ -142,6 +142,7 @@ class RowBuffer:
         Raises:
             ValueError: the batch is not of this buffer's kind.
         """
+        origin: tuple[Any, Any]
         if isinstance(batch, TradeBatch) and self.kind == "trades":
             facts = _trade_columns(batch)
             origin = (batch.numbers, batch.indices)
@@ -223,4 +224,3 @@ def _book_columns(batch: BookBatch) -> list[Any]:
 
 def _scaled(mantissas: list[int], exponent: int) -> list[Decimal]:
     return [Decimal(mantissa).scaleb(-exponent) for mantissa in mantissas]
-

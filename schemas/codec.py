@@ -5,7 +5,7 @@ One pair of functions per record type. Decoding refuses what a correct writer ca
 """
 
 import struct
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any, Final, TypeVar
 
 import msgspec
@@ -177,7 +177,9 @@ def _decode_books(value: bytes | None) -> BookBatch:
         for ladder in _LADDERS:
             fields[ladder] = list(_unpacked(fields[ladder], "q"))
         book = BookSnapshot(**fields)
-        if len(book.bid_prices) != len(book.bid_sizes) or len(book.ask_prices) != len(book.ask_sizes):
+        if len(book.bid_prices) != len(book.bid_sizes) or len(book.ask_prices) != len(
+            book.ask_sizes
+        ):
             raise CodecError(f"book_batch: prices and sizes differ in length: {book.symbol}")
         books.append(book)
     return BookBatch(_header(record), _some(books, "book_batch"))
@@ -186,7 +188,9 @@ def _decode_books(value: bytes | None) -> BookBatch:
 def _decode_faults(value: bytes | None) -> FaultBatch:
     record = codec("fault_batch").decode(value)
     try:
-        faults = [Fault(**fields | {"kind": _FAULTS[fields["kind"]]}) for fields in record["faults"]]
+        faults = [
+            Fault(**fields | {"kind": _FAULTS[fields["kind"]]}) for fields in record["faults"]
+        ]
     except KeyError as error:
         raise CodecError(f"fault_batch: unknown fault kind {error}") from error
     return FaultBatch(_header(record), _some(faults, "fault_batch"))
@@ -204,7 +208,7 @@ def _decode_stability(value: bytes | None) -> StabilityBatch:
     return StabilityBatch(_header(record), _some(seconds, "stability_batch"))
 
 
-_DECODERS: Final = {
+_DECODERS: Final[dict[str, Callable[[bytes | None], EventBatch]]] = {
     "trades": _decode_trades,
     "books": _decode_books,
     "faults": _decode_faults,
@@ -250,9 +254,7 @@ def _address(record: dict[str, Any]) -> Address:
 
 
 def _header(record: dict[str, Any]) -> Header:
-    return Header(
-        _address(record), record["number"], record["raw_partition"], record["raw_offset"]
-    )
+    return Header(_address(record), record["number"], record["raw_partition"], record["raw_offset"])
 
 
 def _packed(values: Sequence[int], code: str) -> bytes:

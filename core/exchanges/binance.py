@@ -1,0 +1,265 @@
+"""Binance spot: diff depth streams joined to REST snapshots by update-id ranges.
+
+Pages (read November 2026): developers.binance.com, "WebSocket Streams", "How to manage a local
+order book correctly", "Market data endpoints", "LIMITS".
+Channels: `<symbol>@depth@100ms`, `<symbol>@trade`; REST `/api/v3/depth`.
+
+Sync recipe, with L = lastUpdateId of the snapshot:
+1. Open the stream and buffer; then fetch the snapshot.
+2. Drop buffered events with u <= L.
+3. The first applied event must cover L + 1 (U <= L + 1 <= u); if it starts later, fetch again.
+4. Every next event must have U equal to the previous u + 1; u at or below it is a repeat.
+
+There is no checksum; the REST book shows at most 5000 levels a side, deeper ones are unknown
+until touched. The venue sends protocol pings every 20 s; the WebSocket library answers.
+Quirks: unknown symbols are acknowledged and never deliver; stream names are lower case, symbols
+in payloads upper case; `m` true means that the buyer was the maker, so the taker sold.
+"""
+
+import re
+from collections.abc import Iterable
+from typing import Final
+
+import msgspec
+
+from core.book import Level
+from core.continuity import Bootstrap, Scheme
+from core.events import Side
+from core.protocol import (
+    Answer,
+    Capabilities,
+    DecodeError,
+    Delta,
+    Ignored,
+    Message,
+    Notice,
+    Pacing,
+    Request,
+    Shard,
+    Snapshot,
+    SnapshotRequested,
+    Subscribed,
+    TradePrint,
+    Transport,
+)
+from core.wire import (
+    NS_PER_MS,
+    Id,
+    Milliseconds,
+    Name,
+    Text,
+    decimal_text,
+    decoder,
+    encode,
+    query,
+    shards,
+)
+
+SNAPSHOT_LEVELS: Final = 1000
+"""Levels a side asked of REST: weight 50 of the 6000 a minute."""
+STREAMS_PER_CALL: Final = 100
+_LEVELS_MAX: Final = 5000
+_LEVELS_DEFAULT: Final = 100
+_LIMIT: Final = re.compile(r"\blimit=([0-9]{1,5})\b")
+
+
+class Wrapped(msgspec.Struct, gc=False):
+    """A combined stream's envelope, or a control answer."""
+
+    stream: str = ""
+    data: msgspec.Raw = msgspec.Raw()
+    id: int | str | None = None
+    e: str = ""
+    error: "WireError | None" = None
+
+
+class WireError(msgspec.Struct):
+    """`error` of a control answer."""
+
+    code: int = 0
+    msg: Text = ""
+
+
+class DepthUpdate(msgspec.Struct, gc=False):
+    """Event `depthUpdate`."""
+
+    s: Name
+    U: Id
+    u: Id
+    E: Milliseconds
+    b: list[tuple[str, str]]
+    a: list[tuple[str, str]]
+
+
+class TradeEvent(msgspec.Struct, gc=False):
+    """Event `trade`."""
+
+    s: Name
+    t: Id
+    p: str
+    q: str
+    T: Milliseconds
+    m: bool
+
+
+class DepthBody(msgspec.Struct):
+    """Body of `/api/v3/depth`."""
+
+    lastUpdateId: Id  # noqa: N815 - the venue's spelling
+    bids: list[tuple[str, str]]
+    asks: list[tuple[str, str]]
+
+
+_read_wrapped: Final = decoder(Wrapped)
+_read_depth: Final = decoder(DepthUpdate)
+_read_trade: Final = decoder(TradeEvent)
+_read_body: Final = decoder(DepthBody)
+
+
+class Binance:
+    """See the module's docstring."""
+
+    name = "binance"
+    capabilities = Capabilities(
+        scheme=Scheme.CHAIN,
+        bootstrap=Bootstrap.REQUEST,
+        loss_unit="update_ids",
+        trade_ids=True,
+        checksum_each=False,
+        truncates=False,
+        audit=True,
+        silence_s=10.0,
+        blind_spots=(
+            "content errors between audits: there is no checksum",
+            "levels beyond the snapshot's depth until they are touched",
+        ),
+    )
+    # 5 incoming messages a second are allowed, pongs included: leave room for those.
+    pacing = Pacing(messages_per_s=3.0, messages_burst=3, requests_per_s=1.5, requests_burst=10)
+
+    def plan(self, symbols: Iterable[str], *, per_shard: int, book_depth: int) -> list[Shard]:
+        """Spread symbols over connections in the order given."""
+        return shards(self.name, symbols, per_shard=per_shard, book_depth=book_depth)
+
+    def subscribe(self, shard: Shard) -> list[str]:
+        """Ask for all streams in few calls."""
+        return _stream_calls("SUBSCRIBE", shard, 1)
+
+    def unsubscribe(self, shard: Shard, first_id: int) -> list[str]:
+        """Give up all streams."""
+        return _stream_calls("UNSUBSCRIBE", shard, first_id)
+
+    def expected_channels(self, shard: Shard) -> frozenset[str]:
+        """Acknowledgements name no streams: there is nothing to compare."""
+        return frozenset()
+
+    def ping(self, request_id: int) -> str | None:
+        """Measure the round trip with protocol pings."""
+        return None
+
+    def snapshot(self, shard: Shard, symbol: str, request_id: int) -> list[Request]:
+        """Fetch the REST book (step 1)."""
+        path = f"/api/v3/depth?symbol={symbol}&limit={SNAPSHOT_LEVELS}"
+        return [Request(Transport.REST, path)]
+
+    def resync(self, shard: Shard, symbol: str, request_id: int) -> list[Request]:
+        """Start over from the REST snapshot; the stream goes on."""
+        return self.snapshot(shard, symbol, request_id)
+
+    def decode(self, payload: bytes) -> list[Message]:
+        """Translate an event, raw or wrapped, or a control answer."""
+        frame = _read_wrapped(payload)
+        if frame.stream:
+            stream, data = frame.stream, bytes(frame.data)
+            if "@depth" in stream:
+                return [_delta(data)] if b'"depthUpdate"' in data else [Ignored("partial depth")]
+            if stream.endswith("@trade"):
+                return [_trade(data)]
+            return [Ignored(stream.partition("@")[2])]
+        if frame.e == "depthUpdate":
+            return [_delta(payload)]
+        if frame.e == "trade":
+            return [_trade(payload)]
+        if frame.e == "serverShutdown":
+            return [Notice("serverShutdown", ends_connection=True)]
+        if frame.error is not None:
+            text = f"{frame.error.code} {frame.error.msg}"
+            return [Notice(text)] if frame.id is None else [_refused(frame.id, text)]
+        if frame.id is not None:
+            return [Subscribed(frame.id)] if isinstance(frame.id, int) else [Ignored("answer")]
+        return [Ignored(frame.e or "book ticker")]
+
+    def decode_sent(self, payload: bytes) -> list[Message]:
+        """Nothing that we send to the socket concerns a book's state."""
+        return []
+
+    def decode_request(self, url: str) -> list[Message]:
+        """Find the book that was asked for."""
+        segment, values = query(url)
+        return [SnapshotRequested(values.get("symbol", ""))] if segment == "depth" else []
+
+    def decode_response(self, url: str, body: bytes) -> list[Message]:
+        """Translate a REST book; the URL names its symbol and limit."""
+        # Recordings may name their requests in prose; the body says as much as we need.
+        if "depth" not in url:
+            return [Ignored("rest")]
+        _, values = query(url)
+        limit = _LIMIT.search(url)
+        book = _read_body(body)
+        return [
+            Snapshot(
+                values.get("symbol", ""),
+                book.lastUpdateId,
+                book.bids,
+                book.asks,
+                0,
+                limit=min(int(limit.group(1)), _LEVELS_MAX) if limit else _LEVELS_DEFAULT,
+                requested=True,
+            )
+        ]
+
+
+EXCHANGE: Final = Binance()
+
+
+def _stream_calls(method: str, shard: Shard, first_id: int) -> list[str]:
+    streams = [
+        f"{symbol.lower()}@{kind}" for symbol in shard.symbols for kind in ("trade", "depth@100ms")
+    ]
+    starts = range(0, len(streams), STREAMS_PER_CALL)
+    return [
+        encode(
+            {
+                "method": method,
+                "params": streams[start : start + STREAMS_PER_CALL],
+                "id": first_id + call,
+            }
+        )
+        for call, start in enumerate(starts)
+    ]
+
+
+def _refused(request_id: int | str, text: str) -> Message:
+    return Answer(request_id, text) if isinstance(request_id, int) else Notice(text)
+
+
+def _delta(data: bytes) -> Delta:
+    event = _read_depth(data)
+    if event.u < event.U:
+        raise DecodeError(f"expected U <= u, found U {event.U} and u {event.u}")
+    bids: list[Level] = event.b
+    asks: list[Level] = event.a
+    return Delta(event.s, event.U, event.U - 1, event.u, bids, asks, event.E * NS_PER_MS)
+
+
+def _trade(data: bytes) -> TradePrint:
+    event = _read_trade(data)
+    return TradePrint(
+        event.s,
+        str(event.t),
+        event.t,
+        decimal_text(event.p),
+        decimal_text(event.q),
+        Side.SELL if event.m else Side.BUY,
+        event.T * NS_PER_MS,
+    )

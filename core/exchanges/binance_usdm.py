@@ -1,0 +1,241 @@
+"""Binance USD-M futures: depth events chained by `pu`, joined to REST snapshots.
+
+Pages (read November 2026): developers.binance.com, "USDⓈ-M Futures: How to manage a local order
+book correctly", "Diff. Book Depth Streams", "Trade Streams".
+Channels: `<symbol>@depth@100ms`, `<symbol>@trade`, both under the `/public` prefix; REST
+`/fapi/v1/depth`.
+
+Sync recipe, with L = lastUpdateId of the snapshot:
+1. Open the stream and buffer; then fetch the snapshot.
+2. Drop events with u < L.
+3. The first applied event must have U <= L <= u, or start exactly after it (pu == L).
+4. Every next event must have pu equal to the previous u; update ids have holes between events.
+
+There is no checksum. Quirks: trades with `X` other than MARKET (insurance fund, ADL) are no
+market trades and are left out; a stream under the wrong prefix is acknowledged and stays silent.
+"""
+
+import re
+from collections.abc import Iterable
+from typing import Final
+
+import msgspec
+
+from core.continuity import Bootstrap, Scheme
+from core.events import Side
+from core.protocol import (
+    Answer,
+    Capabilities,
+    DecodeError,
+    Delta,
+    Ignored,
+    Message,
+    Notice,
+    Pacing,
+    Request,
+    Shard,
+    Snapshot,
+    SnapshotRequested,
+    Subscribed,
+    TradePrint,
+    Transport,
+)
+from core.wire import (
+    NS_PER_MS,
+    Id,
+    Milliseconds,
+    Name,
+    Text,
+    decimal_text,
+    decoder,
+    encode,
+    query,
+    shards,
+)
+
+SNAPSHOT_LEVELS: Final = 1000
+"""Levels a side asked of REST, the most there are: weight 20 of the 2400 a minute."""
+STREAMS_PER_CALL: Final = 100
+_LIMIT: Final = re.compile(r"\blimit=([0-9]{1,4})\b")
+
+
+class WireError(msgspec.Struct):
+    """`error` of a control answer."""
+
+    code: int = 0
+    msg: Text = ""
+
+
+class Frame(msgspec.Struct, gc=False):
+    """A combined stream's envelope, a raw event, or a control answer."""
+
+    stream: str = ""
+    data: msgspec.Raw = msgspec.Raw()
+    id: int | None = None
+    e: str = ""
+    error: WireError | None = None
+
+
+class DepthEvent(msgspec.Struct, gc=False):
+    """Event `depthUpdate` of futures; `T` is the transaction time."""
+
+    s: Name
+    U: Id
+    u: Id
+    pu: Id
+    T: Milliseconds
+    b: list[tuple[str, str]]
+    a: list[tuple[str, str]]
+
+
+class TradeEvent(msgspec.Struct, gc=False):
+    """Event `trade` of futures; old frames have no `X`."""
+
+    s: Name
+    t: Id
+    p: str
+    q: str
+    T: Milliseconds
+    m: bool
+    X: str = "MARKET"
+
+
+class DepthBody(msgspec.Struct):
+    """Body of `/fapi/v1/depth`."""
+
+    lastUpdateId: Id  # noqa: N815 - the venue's spelling
+    bids: list[tuple[str, str]]
+    asks: list[tuple[str, str]]
+    T: Milliseconds = 0
+
+
+_read_frame: Final = decoder(Frame)
+_read_depth: Final = decoder(DepthEvent)
+_read_trade: Final = decoder(TradeEvent)
+_read_body: Final = decoder(DepthBody)
+
+
+class BinanceUsdm:
+    """See the module's docstring."""
+
+    name = "binance_usdm"
+    capabilities = Capabilities(
+        scheme=Scheme.CHAIN,
+        bootstrap=Bootstrap.REQUEST,
+        loss_unit="",
+        trade_ids=True,
+        checksum_each=False,
+        truncates=False,
+        audit=True,
+        silence_s=10.0,
+        blind_spots=(
+            "content errors between audits: there is no checksum",
+            "the size of a loss: update ids have holes",
+        ),
+    )
+    pacing = Pacing(messages_per_s=5.0, messages_burst=5, requests_per_s=1.5, requests_burst=10)
+
+    def plan(self, symbols: Iterable[str], *, per_shard: int, book_depth: int) -> list[Shard]:
+        """Spread symbols over connections in the order given."""
+        return shards(self.name, symbols, per_shard=per_shard, book_depth=book_depth)
+
+    def subscribe(self, shard: Shard) -> list[str]:
+        """Ask for all streams in few calls."""
+        return _stream_calls("SUBSCRIBE", shard, 1)
+
+    def unsubscribe(self, shard: Shard, first_id: int) -> list[str]:
+        """Give up all streams."""
+        return _stream_calls("UNSUBSCRIBE", shard, first_id)
+
+    def expected_channels(self, shard: Shard) -> frozenset[str]:
+        """Acknowledgements name no streams: there is nothing to compare."""
+        return frozenset()
+
+    def ping(self, request_id: int) -> str | None:
+        """Measure the round trip with protocol pings."""
+        return None
+
+    def snapshot(self, shard: Shard, symbol: str, request_id: int) -> list[Request]:
+        """Fetch the REST book (step 1)."""
+        path = f"/fapi/v1/depth?symbol={symbol}&limit={SNAPSHOT_LEVELS}"
+        return [Request(Transport.REST, path)]
+
+    def resync(self, shard: Shard, symbol: str, request_id: int) -> list[Request]:
+        """Start over from the REST snapshot; the stream goes on."""
+        return self.snapshot(shard, symbol, request_id)
+
+    def decode(self, payload: bytes) -> list[Message]:
+        """Translate an event, raw or wrapped, or a control answer."""
+        frame = _read_frame(payload)
+        if frame.stream:
+            payload = bytes(frame.data)
+            frame = _read_frame(payload)
+        if frame.e == "depthUpdate":
+            return [_delta(_read_depth(payload))]
+        if frame.e == "trade":
+            trade = _read_trade(payload)
+            return [_trade(trade)] if trade.X == "MARKET" else [Ignored("settlement trade")]
+        if frame.error is not None:
+            text = f"{frame.error.code} {frame.error.msg}"
+            return [Notice(text)] if frame.id is None else [Answer(frame.id, text)]
+        if frame.id is not None:
+            return [Subscribed(frame.id)]
+        if not frame.e:
+            raise DecodeError("neither event nor answer")
+        return [Ignored(frame.e)]
+
+    def decode_sent(self, payload: bytes) -> list[Message]:
+        """Nothing that we send to the socket concerns a book's state."""
+        return []
+
+    def decode_request(self, url: str) -> list[Message]:
+        """Find the book that was asked for."""
+        segment, values = query(url)
+        return [SnapshotRequested(values.get("symbol", ""))] if segment == "depth" else []
+
+    def decode_response(self, url: str, body: bytes) -> list[Message]:
+        """Translate a REST book; the URL names its symbol and limit."""
+        if "depth" not in url:
+            return [Ignored("rest")]
+        _, values = query(url)
+        limit = _LIMIT.search(url)
+        book = _read_body(body)
+        return [
+            Snapshot(
+                values.get("symbol", ""),
+                book.lastUpdateId,
+                book.bids,
+                book.asks,
+                book.T * NS_PER_MS,
+                limit=int(limit.group(1)) if limit else 500,
+                requested=True,
+            )
+        ]
+
+
+EXCHANGE: Final = BinanceUsdm()
+
+
+def _stream_calls(method: str, shard: Shard, first_id: int) -> list[str]:
+    streams = [
+        f"{symbol.lower()}@{kind}" for symbol in shard.symbols for kind in ("trade", "depth@100ms")
+    ]
+    calls = range(0, len(streams), STREAMS_PER_CALL)
+    return [
+        encode(
+            {"method": method, "params": streams[at : at + STREAMS_PER_CALL], "id": first_id + n}
+        )
+        for n, at in enumerate(calls)
+    ]
+
+
+def _delta(event: DepthEvent) -> Delta:
+    if not event.pu <= event.u:
+        raise DecodeError(f"expected pu <= u, found pu {event.pu} and u {event.u}")
+    return Delta(event.s, event.U, event.pu, event.u, event.b, event.a, event.T * NS_PER_MS)
+
+
+def _trade(event: TradeEvent) -> TradePrint:
+    side = Side.SELL if event.m else Side.BUY
+    price, size = decimal_text(event.p), decimal_text(event.q)
+    return TradePrint(event.s, str(event.t), event.t, price, size, side, event.T * NS_PER_MS)

@@ -1,0 +1,332 @@
+"""Deribit: JSON-RPC 2.0 over WebSocket, change ids chained per channel.
+
+Pages (read November 2026): docs.deribit.com, "Subscriptions", "public/set_heartbeat",
+"public/get_order_book", "Rate limits".
+Channels: `book.{instrument}.100ms`, `trades.{instrument}.100ms`.
+
+Sync recipe:
+1. Subscribe; the first notification of a book channel is the whole book (`type` snapshot, or no
+   `type` and no `prev_change_id`).
+2. A change applies when `prev_change_id` equals the last `change_id`.
+3. A change with `change_id` at or below the last is a repeat.
+4. Anything else is a gap: unsubscribe and subscribe that one channel, wait for its snapshot.
+5. Audit: `public/get_order_book` names the `change_id` of its state; the change that covers it
+   joins the two.
+
+There is no checksum. Heartbeats: after `set_heartbeat` a `test_request` must be answered with
+`public/test` at once, or the venue closes the socket.
+Quirks: a channel that does not exist is silently missing from the acknowledgement; `delete`
+carries size 0.0; numbers may use exponents; 2020 frames have no `type`.
+"""
+
+from collections.abc import Iterable
+from typing import Final
+
+import msgspec
+
+from core.book import Level
+from core.continuity import Bootstrap, Scheme
+from core.events import Side
+from core.protocol import (
+    Answer,
+    Capabilities,
+    DecodeError,
+    Delta,
+    Heartbeat,
+    Ignored,
+    Message,
+    Notice,
+    Pacing,
+    Request,
+    Shard,
+    Snapshot,
+    SnapshotRequested,
+    Subscribed,
+    TradePrint,
+    Transport,
+    Unsubscribed,
+)
+from core.wire import (
+    NS_PER_MS,
+    Id,
+    Milliseconds,
+    Name,
+    Number,
+    Text,
+    decimal_text,
+    decoder,
+    encode,
+    number,
+    shards,
+)
+
+INTERVAL: Final = "100ms"
+HEARTBEAT_S: Final = 10
+"""Interval asked of `set_heartbeat`, s: the shortest allowed."""
+CHANNELS_PER_CALL: Final = 100
+AUDIT_DEPTH: Final = 10_000
+_HEARTBEAT_ID: Final = 1
+_TEST: Final = b'{"jsonrpc":"2.0","id":0,"method":"public/test","params":{}}'
+
+
+class BookData(msgspec.Struct, gc=False):
+    """`params.data` of a book notification."""
+
+    instrument_name: Name
+    change_id: Id
+    timestamp: Milliseconds
+    bids: list[tuple[str, Number, Number]]
+    asks: list[tuple[str, Number, Number]]
+    type: str | None = None
+    prev_change_id: Id | None = None
+
+
+class TradeData(msgspec.Struct, gc=False):
+    """One element of `params.data` of a trades notification."""
+
+    instrument_name: Name
+    trade_seq: Id
+    trade_id: Name
+    timestamp: Milliseconds
+    price: Number
+    amount: Number
+    direction: str
+
+
+class Params(msgspec.Struct, gc=False):
+    """`params` of a notification."""
+
+    channel: str = ""
+    data: msgspec.Raw = msgspec.Raw()
+    type: str = ""
+
+
+class RpcError(msgspec.Struct):
+    """`error` of an answer."""
+
+    code: int
+    message: Text = ""
+
+
+class Frame(msgspec.Struct, gc=False):
+    """Notification or answer, whichever the fields say."""
+
+    method: str = ""
+    params: Params | None = None
+    id: int | None = None
+    result: msgspec.Raw = msgspec.Raw()
+    error: RpcError | None = None
+
+
+class OrderBook(msgspec.Struct, gc=False):
+    """`result` of public/get_order_book."""
+
+    instrument_name: Name
+    change_id: Id
+    timestamp: Milliseconds
+    bids: list[tuple[Number, Number]]
+    asks: list[tuple[Number, Number]]
+
+
+class OrderBookAnswer(msgspec.Struct):
+    """A REST answer with an order book."""
+
+    result: OrderBook
+
+
+class SentParams(msgspec.Struct):
+    """The parameters of ours that books must know of."""
+
+    channels: list[str] = []
+    instrument_name: str = ""
+
+
+class Sent(msgspec.Struct):
+    """A message of ours."""
+
+    method: str = ""
+    params: SentParams = msgspec.field(default_factory=SentParams)
+
+
+_read_frame: Final = decoder(Frame)
+_read_book: Final = decoder(BookData)
+_read_trades: Final = decoder(list[TradeData])
+_read_channels: Final = decoder(list[str])
+_read_order_book: Final = decoder(OrderBook)
+_read_answer: Final = decoder(OrderBookAnswer)
+_read_sent: Final = decoder(Sent)
+_SIDES: Final = {"buy": Side.BUY, "sell": Side.SELL}
+
+
+class Deribit:
+    """See the module's docstring."""
+
+    name = "deribit"
+    capabilities = Capabilities(
+        scheme=Scheme.CHAIN,
+        bootstrap=Bootstrap.STREAM,
+        loss_unit="",
+        trade_ids=True,
+        checksum_each=False,
+        truncates=False,
+        audit=True,
+        silence_s=HEARTBEAT_S + 5,
+        blind_spots=(
+            "content errors between audits: there is no checksum",
+            "the size of a loss: change ids are shared by many books",
+        ),
+    )
+    pacing = Pacing(messages_per_s=3.0, messages_burst=10, requests_per_s=5.0, requests_burst=10)
+
+    def plan(self, symbols: Iterable[str], *, per_shard: int, book_depth: int) -> list[Shard]:
+        """Spread instruments over connections in the order given."""
+        return shards(self.name, symbols, per_shard=per_shard, book_depth=book_depth)
+
+    def subscribe(self, shard: Shard) -> list[str]:
+        """Ask for heartbeats, then for all channels in few calls: each call is costly."""
+        heartbeat = _call(_HEARTBEAT_ID, "public/set_heartbeat", {"interval": HEARTBEAT_S})
+        return [heartbeat, *_channel_calls("public/subscribe", _channels(shard.symbols), 2)]
+
+    def unsubscribe(self, shard: Shard, first_id: int) -> list[str]:
+        """Give up all channels."""
+        return _channel_calls("public/unsubscribe", _channels(shard.symbols), first_id)
+
+    def expected_channels(self, shard: Shard) -> frozenset[str]:
+        """Return the channels of a shard."""
+        return frozenset(_channels(shard.symbols))
+
+    def ping(self, request_id: int) -> str | None:
+        """Measure the round trip with public/test."""
+        return _call(request_id, "public/test", {})
+
+    def snapshot(self, shard: Shard, symbol: str, request_id: int) -> list[Request]:
+        """Ask for the whole book over the socket (step 5)."""
+        params: dict[str, object] = {"instrument_name": symbol, "depth": AUDIT_DEPTH}
+        return [Request(Transport.SOCKET, _call(request_id, "public/get_order_book", params))]
+
+    def resync(self, shard: Shard, symbol: str, request_id: int) -> list[Request]:
+        """Open the one channel anew (step 4)."""
+        channel: dict[str, object] = {"channels": [f"book.{symbol}.{INTERVAL}"]}
+        return [
+            Request(Transport.SOCKET, _call(request_id, "public/unsubscribe", channel)),
+            Request(Transport.SOCKET, _call(request_id + 1, "public/subscribe", channel)),
+        ]
+
+    def decode(self, payload: bytes) -> list[Message]:
+        """Translate a notification or an answer."""
+        frame = _read_frame(payload)
+        if frame.method == "subscription" and frame.params is not None:
+            return _notification(frame.params)
+        if frame.method == "heartbeat" and frame.params is not None:
+            return [Heartbeat(_TEST if frame.params.type == "test_request" else None)]
+        if frame.id is not None:
+            return _answer(frame, frame.id)
+        if frame.error is not None:
+            return [Notice(f"{frame.error.code} {frame.error.message}")]
+        raise DecodeError("neither notification nor answer")
+
+    def decode_sent(self, payload: bytes) -> list[Message]:
+        """Find books that we gave up or asked for."""
+        sent = _read_sent(payload)
+        if sent.method == "public/unsubscribe":
+            books = [channel for channel in sent.params.channels if channel.startswith("book.")]
+            return [Unsubscribed(channel.split(".")[1]) for channel in books]
+        if sent.method == "public/get_order_book":
+            return [SnapshotRequested(sent.params.instrument_name)]
+        return []
+
+    def decode_request(self, url: str) -> list[Message]:
+        """Books are asked for over the socket only."""
+        return []
+
+    def decode_response(self, url: str, body: bytes) -> list[Message]:
+        """Translate a REST order book."""
+        if "/get_order_book" not in url:
+            return [Ignored("rest")]
+        return [_snapshot(_read_answer(body).result)]
+
+
+EXCHANGE: Final = Deribit()
+
+
+def _call(request_id: int, method: str, params: dict[str, object]) -> str:
+    return encode({"jsonrpc": "2.0", "id": id, "method": method, "params": params})
+
+
+def _channels(symbols: Iterable[str]) -> list[str]:
+    return [f"{kind}.{symbol}.{INTERVAL}" for symbol in symbols for kind in ("trades", "book")]
+
+
+def _channel_calls(method: str, channels: list[str], first_id: int) -> list[str]:
+    starts = range(0, len(channels), CHANNELS_PER_CALL)
+    return [
+        _call(first_id + call, method, {"channels": channels[start : start + CHANNELS_PER_CALL]})
+        for call, start in enumerate(starts)
+    ]
+
+
+def _notification(params: Params) -> list[Message]:
+    channel = params.channel
+    if channel.startswith("book."):
+        if channel.count(".") != 2:
+            return [Ignored("grouped book")]
+        return [_book(_read_book(bytes(params.data)))]
+    if channel.startswith("trades."):
+        return [_trade(trade) for trade in _read_trades(bytes(params.data))]
+    return [Ignored(channel.partition(".")[0])]
+
+
+def _book(data: BookData) -> Message:
+    bids, asks = _levels(data.bids), _levels(data.asks)
+    ts_event = data.timestamp * NS_PER_MS
+    prev = data.prev_change_id
+    # Step 1; a snapshot that carries a prev_change_id is still a snapshot.
+    if data.type == "snapshot" or not prev:
+        return Snapshot(data.instrument_name, data.change_id, bids, asks, ts_event)
+    return Delta(data.instrument_name, prev + 1, prev, data.change_id, bids, asks, ts_event)
+
+
+def _levels(levels: list[tuple[str, Number, Number]]) -> list[Level]:
+    return [
+        (number(price), "0" if action == "delete" else number(amount))
+        for action, price, amount in levels
+    ]
+
+
+def _trade(trade: TradeData) -> TradePrint:
+    side = _SIDES.get(trade.direction)
+    if side is None:
+        raise DecodeError(f"expected direction buy or sell, found {trade.direction[:40]!r}")
+    return TradePrint(
+        trade.instrument_name,
+        trade.trade_id,
+        trade.trade_seq,
+        decimal_text(trade.price),
+        decimal_text(trade.amount),
+        side,
+        trade.timestamp * NS_PER_MS,
+    )
+
+
+def _answer(frame: Frame, request_id: int) -> list[Message]:
+    if frame.error is not None:
+        text = f"{frame.error.code} {frame.error.message}"
+        return [Answer(request_id, text), Notice(text)]
+    result = bytes(frame.result)
+    if result.startswith(b"["):
+        return [Subscribed(request_id, tuple(_read_channels(result)))]
+    if b'"change_id"' in result:
+        return [_snapshot(_read_order_book(result))]
+    return [Answer(request_id)]
+
+
+def _snapshot(book: OrderBook) -> Snapshot:
+    return Snapshot(
+        book.instrument_name,
+        book.change_id,
+        [(number(price), number(size)) for price, size in book.bids],
+        [(number(price), number(size)) for price, size in book.asks],
+        book.timestamp * NS_PER_MS,
+        limit=AUDIT_DEPTH,
+        requested=True,
+    )

@@ -1,0 +1,294 @@
+"""Kraken spot, WebSocket v2: no sequence numbers, a checksum after every change.
+
+Pages (read November 2026): docs.kraken.com, "Spot WebSocket v2": Book, Trade, Heartbeat, Status,
+Ping; "Guide: Book Checksum v2".
+Channels: `book` at a depth of 10, 25, 100, 500 or 1000; `trade`.
+
+Sync recipe:
+1. Subscribe; the first `book` message of a symbol is a snapshot of the subscribed depth.
+2. An update sets or (qty 0) removes levels, all entries of one message in order; then each side
+   is cut to the subscribed depth: no removals are sent for levels pushed out of range.
+3. After every message the checksum over the best ten levels a side must agree; if not,
+   unsubscribe and subscribe that symbol, wait for its snapshot.
+4. A snapshot may come again at any time and replaces the book.
+
+Checksum: `core.book.OrderBook.checksum`, over the text of the numbers as sent.
+Heartbeats come about once a second when nothing else was sent. Quirks: numbers are JSON numbers
+with a fixed number of decimals whose text matters; one acknowledgement per symbol; unsubscribe
+must name the same depth; a thin book's snapshot may lack the checksum.
+"""
+
+from collections.abc import Iterable
+from typing import Final
+
+import msgspec
+
+from core.continuity import Bootstrap, Scheme
+from core.events import Side
+from core.protocol import (
+    Answer,
+    Capabilities,
+    DecodeError,
+    Delta,
+    Heartbeat,
+    Ignored,
+    Message,
+    Notice,
+    Pacing,
+    Request,
+    Shard,
+    Snapshot,
+    Subscribed,
+    TradePrint,
+    Transport,
+    Unsubscribed,
+)
+from core.wire import (
+    Crc,
+    Depth,
+    Id,
+    Name,
+    Number,
+    Text,
+    decimal_text,
+    decoder,
+    encode,
+    nanoseconds,
+    number,
+    shards,
+)
+
+DEPTHS: Final = (10, 25, 100, 500, 1000)
+"""Depths that can be subscribed."""
+
+
+class WireLevel(msgspec.Struct, gc=False):
+    """One level of a book message."""
+
+    price: Number
+    qty: Number
+
+
+class BookData(msgspec.Struct, gc=False):
+    """One element of `data` of a book message; old snapshots have no timestamp."""
+
+    symbol: Name
+    bids: list[WireLevel]
+    asks: list[WireLevel]
+    checksum: Crc | None = None
+    timestamp: str = ""
+
+
+class TradeData(msgspec.Struct, gc=False):
+    """One element of `data` of a trade message."""
+
+    symbol: Name
+    side: str
+    price: Number
+    qty: Number
+    trade_id: Id
+    timestamp: str
+
+
+class StatusData(msgspec.Struct):
+    """One element of `data` of a status message."""
+
+    system: Text = ""
+
+
+class AckResult(msgspec.Struct):
+    """`result` of an acknowledgement."""
+
+    channel: str = ""
+    symbol: str = ""
+    depth: Depth | None = None
+
+
+class Frame(msgspec.Struct, gc=False):
+    """Channel message or answer, whichever the fields say."""
+
+    channel: str = ""
+    type: str = ""
+    data: msgspec.Raw = msgspec.Raw()
+    method: str = ""
+    req_id: int | None = None
+    success: bool | None = None
+    error: Text = ""
+    symbol: str = ""
+    result: AckResult | None = None
+
+
+class SentParams(msgspec.Struct):
+    """The parameters of ours that books must know of."""
+
+    channel: str = ""
+    symbol: list[str] = []
+
+
+class Sent(msgspec.Struct):
+    """A message of ours."""
+
+    method: str = ""
+    params: SentParams = msgspec.field(default_factory=SentParams)
+
+
+_read_frame: Final = decoder(Frame)
+_read_books: Final = decoder(list[BookData])
+_read_trades: Final = decoder(list[TradeData])
+_read_status: Final = decoder(list[StatusData])
+_read_sent: Final = decoder(Sent)
+_SIDES: Final = {"buy": Side.BUY, "sell": Side.SELL}
+_HEARTBEAT: Final = b'{"channel":"heartbeat"}'
+
+
+class Kraken:
+    """See the module's docstring."""
+
+    name = "kraken"
+    capabilities = Capabilities(
+        scheme=Scheme.CHECKSUM,
+        bootstrap=Bootstrap.STREAM,
+        loss_unit="",
+        trade_ids=True,
+        checksum_each=True,
+        truncates=True,
+        audit=False,
+        silence_s=5.0,
+        blind_spots=(
+            "levels below the best ten: the checksum does not cover them",
+            "the size of a loss: messages are not numbered",
+        ),
+    )
+    pacing = Pacing(messages_per_s=5.0, messages_burst=10, requests_per_s=1.0, requests_burst=3)
+
+    def plan(self, symbols: Iterable[str], *, per_shard: int, book_depth: int) -> list[Shard]:
+        """Spread symbols over connections; the depth is the next one that Kraken offers."""
+        depth = next((depth for depth in DEPTHS if depth >= book_depth), DEPTHS[-1])
+        return shards(self.name, symbols, per_shard=per_shard, book_depth=depth)
+
+    def subscribe(self, shard: Shard) -> list[str]:
+        """Ask for trades without history, then for books."""
+        return [
+            _call("subscribe", {**_trade_params(shard.symbols), "snapshot": False}, 1),
+            _call("subscribe", {**_book_params(shard.symbols, shard.book_depth)}, 2),
+        ]
+
+    def unsubscribe(self, shard: Shard, first_id: int) -> list[str]:
+        """Give up all channels."""
+        return [
+            _call("unsubscribe", _trade_params(shard.symbols), first_id),
+            _call("unsubscribe", _book_params(shard.symbols, shard.book_depth), first_id + 1),
+        ]
+
+    def expected_channels(self, shard: Shard) -> frozenset[str]:
+        """Return the channels of a shard as acknowledgements spell them."""
+        return frozenset(
+            f"{kind}:{symbol}" for symbol in shard.symbols for kind in ("book", "trade")
+        )
+
+    def ping(self, request_id: int) -> str | None:
+        """Measure the round trip with the venue's own ping."""
+        return encode({"method": "ping", "req_id": request_id})
+
+    def snapshot(self, shard: Shard, symbol: str, request_id: int) -> list[Request]:
+        """Only a new subscription shows the book again; in between it is SYNCING, as planned."""
+        return self.resync(shard, symbol, request_id)
+
+    def resync(self, shard: Shard, symbol: str, request_id: int) -> list[Request]:
+        """Open the one book anew (step 3)."""
+        params = _book_params((symbol,), shard.book_depth)
+        return [
+            Request(Transport.SOCKET, _call("unsubscribe", params, request_id)),
+            Request(Transport.SOCKET, _call("subscribe", params, request_id + 1)),
+        ]
+
+    def decode(self, payload: bytes) -> list[Message]:
+        """Translate a channel message or an answer."""
+        if payload == _HEARTBEAT:
+            return [Heartbeat()]
+        frame = _read_frame(payload)
+        channel = frame.channel
+        if channel == "book":
+            is_snapshot = frame.type == "snapshot"
+            return [_book(book, is_snapshot) for book in _read_books(bytes(frame.data))]
+        if channel == "trade":
+            return [_trade(trade) for trade in _read_trades(bytes(frame.data))]
+        if channel == "heartbeat":
+            return [Heartbeat()]
+        if channel == "status":
+            states = [status.system for status in _read_status(bytes(frame.data))]
+            return [Notice(state) for state in states if state != "online"] or [Ignored("status")]
+        if channel:
+            return [Ignored(channel)]
+        if frame.method:
+            return _answer(frame)
+        if frame.error:
+            return [Notice(frame.error)]
+        raise DecodeError("neither channel message nor answer")
+
+    def decode_sent(self, payload: bytes) -> list[Message]:
+        """Find books that we gave up."""
+        sent = _read_sent(payload)
+        if sent.method == "unsubscribe" and sent.params.channel == "book":
+            return [Unsubscribed(symbol) for symbol in sent.params.symbol]
+        return []
+
+    def decode_request(self, url: str) -> list[Message]:
+        """REST books have no sequence and join nothing."""
+        return []
+
+    def decode_response(self, url: str, body: bytes) -> list[Message]:
+        """REST books have no sequence and join nothing."""
+        return [Ignored("rest")]
+
+
+EXCHANGE: Final = Kraken()
+
+
+def _call(method: str, params: dict[str, object], request_id: int) -> str:
+    return encode({"method": method, "params": params, "req_id": id})
+
+
+def _trade_params(symbols: tuple[str, ...]) -> dict[str, object]:
+    return {"channel": "trade", "symbol": list(symbols)}
+
+
+def _book_params(symbols: tuple[str, ...], depth: int) -> dict[str, object]:
+    return {"channel": "book", "symbol": list(symbols), "depth": depth}
+
+
+def _book(book: BookData, is_snapshot: bool) -> Message:
+    bids = [(number(level.price), number(level.qty)) for level in book.bids]
+    asks = [(number(level.price), number(level.qty)) for level in book.asks]
+    ts_event = nanoseconds(book.timestamp) if book.timestamp else 0
+    if is_snapshot:
+        return Snapshot(book.symbol, 0, bids, asks, ts_event, book.checksum)
+    return Delta(book.symbol, 0, 0, 0, bids, asks, ts_event, book.checksum)
+
+
+def _trade(trade: TradeData) -> TradePrint:
+    side = _SIDES.get(trade.side)
+    if side is None:
+        raise DecodeError(f"expected side buy or sell, found {trade.side[:40]!r}")
+    return TradePrint(
+        trade.symbol,
+        str(trade.trade_id),
+        trade.trade_id,
+        decimal_text(trade.price),
+        decimal_text(trade.qty),
+        side,
+        nanoseconds(trade.timestamp),
+    )
+
+
+def _answer(frame: Frame) -> list[Message]:
+    request_id = frame.req_id or 0
+    if frame.method == "pong":
+        return [Answer(request_id)]
+    if frame.method != "subscribe":
+        return [Answer(request_id, "" if frame.success else frame.error)]
+    result = frame.result
+    if frame.success and result is not None:
+        depths = ((result.symbol, result.depth),) if result.depth else ()
+        return [Subscribed(request_id, (f"{result.channel}:{result.symbol}",), depths=depths)]
+    return [Subscribed(request_id, refused=((frame.symbol, frame.error),))]

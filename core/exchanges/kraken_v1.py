@@ -1,0 +1,254 @@
+"""Kraken spot, WebSocket v1 (frozen by the venue): arrays for data, a checksum on every update.
+
+Pages (read November 2026): docs.kraken.com, "Spot WebSocket v1": book, trade, heartbeat.
+Channels: `book` at a depth, `trade`. Kept for recordings and for clients of the old feed; new
+deployments use `kraken`.
+
+Sync recipe: as in `kraken`; the checksum is a string in the last payload object and only on
+updates. Quirks: an update of both sides has five elements; the pair is the last one, the channel
+the one before it; a level may carry a fourth element `r` (republished) and is applied all the
+same; trades have no id.
+"""
+
+from collections.abc import Iterable
+from typing import Final
+
+import msgspec
+
+from core.book import Level
+from core.continuity import Bootstrap, Scheme
+from core.events import Side
+from core.protocol import (
+    Answer,
+    Capabilities,
+    DecodeError,
+    Delta,
+    Heartbeat,
+    Ignored,
+    Message,
+    Notice,
+    Pacing,
+    Request,
+    Shard,
+    Snapshot,
+    Subscribed,
+    TradePrint,
+    Transport,
+    Unsubscribed,
+)
+from core.wire import Depth, Text, decimal_text, decoder, encode, shards
+
+WireLevel = list[str]
+
+
+class BookPayload(msgspec.Struct, gc=False):
+    """One payload object: a snapshot has `as` and `bs`, an update `a` or `b`."""
+
+    as_: list[WireLevel] | None = msgspec.field(name="as", default=None)
+    bs: list[WireLevel] | None = None
+    a: list[WireLevel] = []
+    b: list[WireLevel] = []
+    c: str = ""
+
+
+class Subscription(msgspec.Struct):
+    """`subscription` of a control message."""
+
+    name: str = ""
+    depth: Depth | None = None
+
+
+class Control(msgspec.Struct):
+    """An event object."""
+
+    event: str = ""
+    pair: str = ""
+    status: Text = ""
+    reqid: int | None = None
+    errorMessage: Text = ""  # noqa: N815 - the venue's spelling
+    subscription: Subscription = msgspec.field(default_factory=Subscription)
+
+
+class Sent(msgspec.Struct):
+    """A message of ours."""
+
+    event: str = ""
+    pair: list[str] = []
+    subscription: Subscription = msgspec.field(default_factory=Subscription)
+
+
+_read_control: Final = decoder(Control)
+_read_sent: Final = decoder(Sent)
+_read_array: Final = decoder(list[msgspec.Raw])
+_read_payload: Final = decoder(BookPayload)
+_read_trades: Final = decoder(list[list[str]])
+_read_text: Final = decoder(str)
+_SIDES: Final = {"b": Side.BUY, "s": Side.SELL}
+_DEPTHS: Final = (10, 25, 100, 500, 1000)
+
+
+class KrakenV1:
+    """See the module's docstring."""
+
+    name = "kraken_v1"
+    capabilities = Capabilities(
+        scheme=Scheme.CHECKSUM,
+        bootstrap=Bootstrap.STREAM,
+        loss_unit="",
+        trade_ids=False,
+        checksum_each=True,
+        truncates=True,
+        audit=False,
+        silence_s=5.0,
+        blind_spots=("levels below the best ten", "lost or repeated trades: they have no id"),
+    )
+    pacing = Pacing(messages_per_s=5.0, messages_burst=10, requests_per_s=1.0, requests_burst=3)
+
+    def plan(self, symbols: Iterable[str], *, per_shard: int, book_depth: int) -> list[Shard]:
+        """Spread pairs over connections; the depth is the next one that Kraken offers."""
+        depth = next((depth for depth in _DEPTHS if depth >= book_depth), _DEPTHS[-1])
+        return shards(self.name, symbols, per_shard=per_shard, book_depth=depth)
+
+    def subscribe(self, shard: Shard) -> list[str]:
+        """Ask for trades and books."""
+        return _calls("subscribe", shard.symbols, shard.book_depth, 1)
+
+    def unsubscribe(self, shard: Shard, first_id: int) -> list[str]:
+        """Give up all channels."""
+        return _calls("unsubscribe", shard.symbols, shard.book_depth, first_id)
+
+    def expected_channels(self, shard: Shard) -> frozenset[str]:
+        """Return the channels of a shard as acknowledgements spell them."""
+        return frozenset(
+            f"{kind}:{symbol}" for symbol in shard.symbols for kind in ("book", "trade")
+        )
+
+    def ping(self, request_id: int) -> str | None:
+        """Measure the round trip with the venue's own ping."""
+        return encode({"event": "ping", "reqid": request_id})
+
+    def snapshot(self, shard: Shard, symbol: str, request_id: int) -> list[Request]:
+        """Only a new subscription shows the book again; in between it is SYNCING, as planned."""
+        return self.resync(shard, symbol, request_id)
+
+    def resync(self, shard: Shard, symbol: str, request_id: int) -> list[Request]:
+        """Open the one book anew."""
+        depth = shard.book_depth
+        return [
+            Request(Transport.SOCKET, _call(event, (symbol,), _book(depth), request_id + step))
+            for step, event in enumerate(("unsubscribe", "subscribe"))
+        ]
+
+    def decode(self, payload: bytes) -> list[Message]:
+        """Translate a data array or a control object."""
+        if payload[:1] != b"[":
+            return _control(_read_control(payload))
+        parts = _read_array(payload)
+        if len(parts) < 4:
+            raise DecodeError(f"expected at least 4 elements, found {len(parts)}")
+        channel, pair = _read_text(bytes(parts[-2])), _read_text(bytes(parts[-1]))
+        if channel.startswith("book"):
+            return [_book_message(pair, [_read_payload(bytes(part)) for part in parts[1:-2]])]
+        if channel == "trade":
+            return [_trade(pair, trade) for trade in _read_trades(bytes(parts[1]))]
+        return [Ignored(channel)]
+
+    def decode_sent(self, payload: bytes) -> list[Message]:
+        """Find books that we gave up."""
+        sent = _read_sent(payload)
+        if sent.event == "unsubscribe" and sent.subscription.name == "book":
+            return [Unsubscribed(pair) for pair in sent.pair]
+        return []
+
+    def decode_request(self, url: str) -> list[Message]:
+        """REST books have no sequence and join nothing."""
+        return []
+
+    def decode_response(self, url: str, body: bytes) -> list[Message]:
+        """REST books have no sequence and join nothing."""
+        return [Ignored("rest")]
+
+
+EXCHANGE: Final = KrakenV1()
+
+
+def _book(depth: int) -> dict[str, object]:
+    return {"name": "book", "depth": depth}
+
+
+def _call(
+    event: str, pairs: tuple[str, ...], subscription: dict[str, object], request_id: int
+) -> str:
+    return encode({"event": event, "pair": list(pairs), "subscription": subscription, "reqid": id})
+
+
+def _calls(event: str, pairs: tuple[str, ...], depth: int, first_id: int) -> list[str]:
+    return [
+        _call(event, pairs, {"name": "trade"}, first_id),
+        _call(event, pairs, _book(depth), first_id + 1),
+    ]
+
+
+def _control(control: Control) -> list[Message]:
+    if control.event == "heartbeat":
+        return [Heartbeat()]
+    if control.event == "pong":
+        return [Answer(control.reqid or 0)]
+    if control.event == "systemStatus":
+        return [Ignored("status")] if control.status == "online" else [Notice(control.status)]
+    if control.event == "subscriptionStatus":
+        request_id = control.reqid or 0
+        if control.status == "subscribed":
+            name, depth = control.subscription.name, control.subscription.depth
+            depths = ((control.pair, depth),) if depth else ()
+            return [Subscribed(request_id, (f"{name}:{control.pair}",), depths=depths)]
+        if control.status == "unsubscribed":
+            return [Answer(request_id)]
+        return [Subscribed(request_id, refused=((control.pair, control.errorMessage),))]
+    if control.event == "error":
+        return [Notice(control.errorMessage)]
+    if not control.event:
+        raise DecodeError("neither data array nor event")
+    return [Ignored(control.event)]
+
+
+def _book_message(pair: str, payloads: list[BookPayload]) -> Message:
+    bids: list[Level] = []
+    asks: list[Level] = []
+    newest = "0"
+    is_snapshot = False
+    for payload in payloads:
+        is_snapshot = is_snapshot or payload.as_ is not None or payload.bs is not None
+        for levels, side in (
+            (payload.b, bids),
+            (payload.bs, bids),
+            (payload.a, asks),
+            (payload.as_, asks),
+        ):
+            for level in levels or ():
+                if len(level) < 3:
+                    raise DecodeError(f"expected price, volume, time, found {len(level)} elements")
+                side.append((level[0], level[1]))
+                newest = max(newest, level[2])
+    ts_event = _nanoseconds(newest)
+    if is_snapshot:
+        return Snapshot(pair, 0, bids, asks, ts_event)
+    checksum = payloads[-1].c
+    if checksum and not (checksum.isdecimal() and len(checksum) <= 10):
+        raise DecodeError(f"expected a checksum, found {checksum[:40]!r}")
+    return Delta(pair, 0, 0, 0, bids, asks, ts_event, int(checksum) if checksum else None)
+
+
+def _trade(pair: str, trade: list[str]) -> TradePrint:
+    if len(trade) < 4 or trade[3] not in _SIDES:
+        raise DecodeError("expected price, volume, time and side b or s")
+    price, size = decimal_text(trade[0]), decimal_text(trade[1])
+    return TradePrint(pair, "", None, price, size, _SIDES[trade[3]], _nanoseconds(trade[2]))
+
+
+def _nanoseconds(seconds: str) -> int:
+    """Return ns of a time in decimal seconds, exact."""
+    whole, _, fraction = seconds.partition(".")
+    if not (whole.isdecimal() and len(whole) <= 10 and (fraction or "0").isdecimal()):
+        raise DecodeError(f"expected seconds, found {seconds[:40]!r}")
+    return int(whole) * 1_000_000_000 + int(fraction[:9].ljust(9, "0"))
