@@ -1,0 +1,99 @@
+"""The `streamgauge` command: its options, the list of its subcommands, and its exit codes.
+
+Subcommands are imported when they are called, so that `--help` is quick. Exit codes: 0 done, 1
+it failed, 2 the arguments or settings are wrong, 130 interrupted.
+"""
+
+import importlib
+import os
+from typing import Any, Final
+
+import click
+
+from infra.cli.failures import as_failure
+from infra.runtime.settings.reading import FILE_VARIABLE, PREFIX
+from streamgauge import __version__
+
+COMMANDS: Final = {
+    "run": ("infra.cli.run", "Run the whole pipeline on this machine."),
+    "kafka": ("infra.cli.kafka", "Run Apache Kafka on this machine."),
+    "clickhouse": ("infra.cli.clickhouse", "Run the ClickHouse engine on this machine."),
+    "simulate": ("infra.cli.simulate", "Run simulated exchanges whose truth is known."),
+    "produce": ("infra.cli.produce", "Record exchanges' frames into Kafka."),
+    "process": ("infra.cli.process", "Turn raw frames into trades, books and statistics."),
+    "sink": ("infra.cli.sink", "Write events into ClickHouse, each once."),
+    "topics": ("infra.cli.topics", "Make and check the Kafka topics."),
+    "migrate": ("infra.cli.migrate", "Make and update the ClickHouse tables."),
+    "query": ("infra.cli.query", "Ask ClickHouse with SQL."),
+    "tail": ("infra.cli.tail", "Show the newest records of a topic, decoded."),
+    "rebuild": ("infra.cli.rebuild", "Rebuild books from recorded frames."),
+    "replay": ("infra.cli.replay", "Recompute events from raw topics and compare."),
+    "reconcile": ("infra.cli.reconcile", "Prove that every record became rows, once."),
+    "doctor": ("infra.cli.doctor", "Check settings, servers and clock, and say what to do."),
+}
+"""Name of each subcommand, its module, and its line in the help."""
+
+
+class Commands(click.Group):
+    """The subcommands of `COMMANDS`, imported when called."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        """Return the names in the order of the pipeline."""
+        return list(COMMANDS)
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        """Import and return one subcommand, None where there is none of that name."""
+        if cmd_name not in COMMANDS:
+            return None
+        module = importlib.import_module(COMMANDS[cmd_name][0])
+        found: click.Command = module.command
+        return found
+
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        """Write the list of subcommands without importing them."""
+        with formatter.section("Commands"):
+            formatter.write_dl([(name, text) for name, (_, text) in COMMANDS.items()])
+
+    def invoke(self, ctx: click.Context) -> Any:
+        """Run a subcommand; what its user can mend ends in one line and an exit code."""
+        try:
+            return super().invoke(ctx)
+        except click.ClickException:
+            raise
+        except Exception as error:
+            if failure := as_failure(error):
+                raise failure from error
+            raise
+
+
+@click.command(cls=Commands, context_settings={"help_option_names": ["-h", "--help"]})
+@click.option(
+    "--config",
+    type=click.Path(exists=True, dir_okay=False, resolve_path=True),
+    help="Settings file. Otherwise: $STREAMGAUGE_CONFIG, streamgauge.toml, var/run.toml.",
+)
+@click.option(
+    "--set",
+    "overrides",
+    multiple=True,
+    metavar="KEY=VALUE",
+    help="Override one setting, as in --set sink.block_rows=1000; may be repeated.",
+)
+@click.version_option(__version__, message="%(prog)s %(version)s")
+@click.pass_context
+def command(ctx: click.Context, config: str | None, overrides: tuple[str, ...]) -> None:
+    """Record crypto market data, measure how far to trust it, and ask for it in SQL.
+
+    `streamgauge run` starts everything on this machine. `streamgauge COMMAND --help` explains
+    one command.
+    """
+    if os.environ.get("NO_COLOR"):
+        ctx.color = False
+    # Settings travel in the environment, so that processes which a subcommand starts have them.
+    if config:
+        os.environ[FILE_VARIABLE] = config
+    for override in overrides:
+        key, equals, value = override.partition("=")
+        if not equals or "." not in key:
+            raise click.BadParameter(f"{override!r} is not KEY=VALUE", param_hint="--set")
+        os.environ[PREFIX + key.strip().upper().replace(".", "__")] = value
