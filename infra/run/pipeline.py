@@ -1,0 +1,307 @@
+"""Starting everything in order, watching it, ending it in order, and saying what came of it.
+
+Order of start: Kafka and ClickHouse, simulator, topics and tables, sink, processor, producer. Order
+of end: the producer unsubscribes and flushes; when the processor has read all of it, it ends; when
+the sink has stored all of that, it ends; then the books are compared and the servers stop. So a
+clean end leaves no lag, and whatever is missing then is missing for good.
+"""
+
+import asyncio
+import contextlib
+import time
+from pathlib import Path
+from typing import Any, Final
+
+import clickhouse_connect
+import msgspec
+from clickhouse_connect.driver.client import Client
+
+from infra.local.clickhouse import ClickHouseServer
+from infra.local.kafka import KafkaServer
+from infra.local.process import LocalServer, PortTakenError, check_port
+from infra.run.screen import Screen, View
+from infra.run.stages import SimulatorStage, Stage
+from infra.run.truth import Truth, compare
+from infra.run.watch import Lag, Watch, resident_mb
+from infra.runtime.connections import clickhouse_arguments
+from infra.runtime.settings import ExchangeSettings, Settings, to_toml
+
+DRAIN_S: Final = 120.0
+"""Longest wait for a stage to catch up at the end, s."""
+LOOK_S: Final = 1.0
+"""Seconds between two looks at the running pipeline."""
+RECENT_NS: Final = 5_000_000_000
+"""Latencies on the screen are those of the last ns."""
+
+
+class StageEndedError(Exception):
+    """A stage or server ended that should have gone on; the text has the end of its log."""
+
+
+class Report(msgspec.Struct, omit_defaults=False):
+    """The last line of a run."""
+
+    ok: bool
+    seconds: float
+    frames: int
+    frames_per_s: float
+    trades: int
+    books: int
+    faults: int
+    rows: dict[str, int]
+    lag: Lag
+    lag_max: Lag
+    latency_ms: dict[str, float | None]
+    rss_mb: dict[str, float]
+    rss_mb_max: dict[str, float]
+    truth: dict[str, Any]
+    problems: list[str]
+
+
+class LocalPipeline:
+    """Everything that `streamgauge run` starts, in one folder."""
+
+    def __init__(
+        self,
+        folder: Path,
+        settings: Settings,
+        *,
+        symbols: int,
+        rate: float,
+        seed: int,
+        screen: Screen,
+    ) -> None:
+        self._folder = folder
+        self._settings = settings
+        self._screen = screen
+        self._kafka = KafkaServer(folder / "kafka", _preferred(settings.kafka.bootstrap))
+        self._clickhouse = ClickHouseServer(
+            folder / "clickhouse", _preferred(f":{settings.clickhouse.port}")
+        )
+        self._simulator = SimulatorStage(
+            folder / "simulator", symbols=symbols, rate=rate, seed=seed
+        )
+        self._stages: dict[str, Stage] = {}
+        self._memory_max: dict[str, float] = {}
+        self._lag_max = Lag(0, 0)
+        self._since_ns = 0
+        self.problems: list[str] = []
+
+    async def run(self, seconds: int | None, stop: asyncio.Event) -> Report:
+        """Run for `seconds` (None: until `stop`), end in order, and report."""
+        try:
+            await self._start_servers()
+            self._write_settings()
+            client = self._client()
+            await self._prepare()
+            watch = Watch(self._settings, client)
+            await watch.start()
+            try:
+                await self._start_stages()
+                started = time.monotonic()
+                await self._look_until(seconds, stop, watch)
+                return await self._end(watch, client, time.monotonic() - started)
+            finally:
+                self._screen.close()
+                await watch.stop()
+                client.close()
+        finally:
+            await self._stop_everything()
+
+    # -- start --
+
+    async def _start_servers(self) -> None:
+        for server, what in (
+            (self._kafka, "Kafka (the first start fetches it)"),
+            (self._clickhouse, "ClickHouse"),
+            (self._simulator, "simulated exchanges"),
+        ):
+            self._screen.step(f"starting {what}")
+            await asyncio.to_thread(server.start)
+        self._since_ns = time.time_ns()
+
+    def _write_settings(self) -> None:
+        """Point the settings at what was started, for the stages and for any other command."""
+        tree = msgspec.structs.replace
+        settings = self._settings
+        exchanges = {}
+        listed = self._simulator.instruments()
+        for venue, port in self._simulator.ports.items():
+            given = settings.exchanges.get(venue, ExchangeSettings())
+            exchanges[venue] = tree(
+                given,
+                websocket_url=f"ws://127.0.0.1:{port}",
+                rest_url=f"http://127.0.0.1:{port}",
+                symbols=given.symbols or listed[venue],
+            )
+        self._settings = tree(
+            settings,
+            kafka=tree(settings.kafka, bootstrap=self._kafka.bootstrap),
+            clickhouse=tree(
+                settings.clickhouse, host=self._clickhouse.host, port=self._clickhouse.port
+            ),
+            exchanges=exchanges,
+        )
+        self.config.write_text(to_toml(self._settings), encoding="utf-8")
+
+    @property
+    def config(self) -> Path:
+        """The settings of the running pipeline."""
+        return self._folder / "run.toml"
+
+    def _client(self) -> Client:
+        arguments = clickhouse_arguments(self._settings.clickhouse)
+        client: Client = clickhouse_connect.get_client(**arguments)
+        return client
+
+    async def _prepare(self) -> None:
+        self._screen.step("topics and tables")
+        await ensure(self._settings)
+
+    async def _start_stages(self) -> None:
+        for command in ("sink", "process", "produce"):
+            self._screen.step(f"starting {command}")
+            stage = Stage(self._folder / command, command, self.config)
+            self._stages[command] = stage
+            await asyncio.to_thread(stage.start)
+
+    # -- run --
+
+    async def _look_until(self, seconds: int | None, stop: asyncio.Event, watch: Watch) -> None:
+        started = time.monotonic()
+        frames_before, looked = 0, started
+        while not stop.is_set():
+            elapsed = time.monotonic() - started
+            if seconds is not None and elapsed >= seconds:
+                return
+            self._check_alive()
+            now_ns = time.time_ns()
+            flow = await asyncio.to_thread(watch.flow, self._since_ns, now_ns - RECENT_NS)
+            lag = await watch.lag()
+            self._remember(lag)
+            now = time.monotonic()
+            view = View(
+                elapsed_s=int(elapsed),
+                seconds=seconds,
+                flow=flow,
+                rate=(flow.frames - frames_before) / max(now - looked, 1e-3),
+                lag=lag,
+                memory=self._memory(),
+                tops=await asyncio.to_thread(watch.tops),
+            )
+            frames_before, looked = flow.frames, now
+            self._screen.show(view)
+            left = LOOK_S if seconds is None else min(LOOK_S, seconds - elapsed)
+            with contextlib.suppress(TimeoutError):
+                await asyncio.wait_for(stop.wait(), max(left, 0.05))
+
+    def _check_alive(self) -> None:
+        for name, process in self._processes().items():
+            if not process.running:
+                raise StageEndedError(
+                    f"{name} ended by itself; the end of {process.log_path}:\n{process.log_tail()}"
+                )
+
+    def _remember(self, lag: Lag) -> None:
+        before = self._lag_max
+        self._lag_max = Lag(max(lag.raw, before.raw), max(lag.events, before.events))
+
+    def _memory(self) -> dict[str, float]:
+        memory = {name: resident_mb(each.pid) for name, each in self._processes().items()}
+        for name, size in memory.items():
+            self._memory_max[name] = max(size, self._memory_max.get(name, 0.0))
+        return memory
+
+    def _processes(self) -> dict[str, LocalServer]:
+        return {
+            "kafka": self._kafka,
+            "clickhouse": self._clickhouse,
+            "simulate": self._simulator,
+            **self._stages,
+        }
+
+    # -- end --
+
+    async def _end(self, watch: Watch, client: Client, seconds: float) -> Report:
+        self._screen.close()
+        memory = self._memory()
+        await self._stop_stage("produce")
+        lag = await self._drained(watch, "raw")
+        await self._stop_stage("process")
+        lag = await self._drained(watch, "events")
+        await self._stop_stage("sink")
+        self._screen.step("comparing ClickHouse with the simulator's truth")
+        symbols = {name: each.symbols for name, each in self._settings.exchanges.items()}
+        truth = await compare(
+            client, self._simulator.truth_url, symbols, since_ns=self._since_ns
+        )
+        flow = await asyncio.to_thread(watch.flow, self._since_ns, self._since_ns)
+        for example in truth.examples:
+            self._screen.problem(example)
+        return self._report(seconds, watch, flow, lag, memory, truth)
+
+    def _report(
+        self,
+        seconds: float,
+        watch: Watch,
+        flow: Any,
+        lag: Lag,
+        memory: dict[str, float],
+        truth: Truth,
+    ) -> Report:
+        if lag.raw or lag.events:
+            self.problems.append(f"lag left at the end: {lag.raw} raw, {lag.events} event records")
+        counts = {
+            field: getattr(truth, field)
+            for field in truth.__struct_fields__
+            if field != "examples"
+        }
+        return Report(
+            ok=truth.ok and not self.problems,
+            seconds=round(seconds, 1),
+            frames=flow.frames,
+            frames_per_s=round(flow.frames / max(seconds, 1e-3), 1),
+            trades=flow.trades,
+            books=flow.books,
+            faults=flow.faults,
+            rows=watch.rows(),
+            lag=lag,
+            lag_max=self._lag_max,
+            latency_ms={"p50": flow.latency_ms_p50, "p99": flow.latency_ms_p99},
+            rss_mb=memory,
+            rss_mb_max=self._memory_max,
+            truth=counts,
+            problems=self.problems,
+        )
+
+    async def _drained(self, watch: Watch, part: str) -> Lag:
+        """Wait until a stage has read everything; a stage that does not is a problem."""
+        deadline = time.monotonic() + DRAIN_S
+        while True:
+            lag = await watch.lag()
+            if not getattr(lag, part) or time.monotonic() > deadline:
+                return lag
+            await asyncio.sleep(0.1)
+
+    async def _stop_stage(self, name: str) -> None:
+        stage = self._stages[name]
+        self._screen.step(f"ending {name}")
+        code = await asyncio.to_thread(stage.stop)
+        if code:
+            self.problems.append(f"{name} ended with exit code {code}: see {stage.log_path}")
+
+    async def _stop_everything(self) -> None:
+        stages = [self._stages[name] for name in ("produce", "process", "sink") if name in self._stages]
+        for process in (*stages, self._simulator, self._clickhouse, self._kafka):
+            if process.pid is not None:
+                await asyncio.to_thread(process.stop)
+        self.config.unlink(missing_ok=True)
+
+
+def _preferred(address: str) -> int:
+    """Return the port of an address if it is free, else 0: any free one will do."""
+    port = int(address.rsplit(":", 1)[-1])
+    try:
+        return check_port(port)
+    except PortTakenError:
+        return 0
