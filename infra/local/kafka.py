@@ -190,33 +190,39 @@ class KafkaServer(LocalServer):
         return path
 
     def _answers(self) -> bool:
-        """Whether this very cluster names a live broker and its controller."""
-        try:
-            return _metadata(self.port) == (self.cluster_id, 1)
-        except (OSError, struct.error):
-            return False
+        """Whether this very cluster, and not another at the same port, has a live broker."""
+        return ask_cluster(self.host, self.port) == self.cluster_id
 
 
-def _metadata(port: int) -> tuple[str, int]:
-    """Cluster id and controller of the broker at a port, by one Metadata request (version 4).
+def ask_cluster(host: str, port: int) -> str | None:
+    """Cluster id from a broker that has its controller, by one Metadata request (version 4).
 
-    Source: https://kafka.apache.org/protocol.html, "The Messages", Metadata.
+    None while nothing answers so. Source: https://kafka.apache.org/protocol.html, Metadata.
     """
     client = b"streamgauge"
     header = struct.pack(f">hhih{len(client)}s", 3, 4, 1, len(client), client)
-    body = struct.pack(">ib", 0, 0)
-    with socket.create_connection((HOST, port), REQUEST_SECONDS) as connection:
-        connection.sendall(struct.pack(">i", len(header) + len(body)) + header + body)
-        with connection.makefile("rb") as stream:
-            (size,) = struct.unpack(">i", stream.read(4))
-            response = stream.read(min(size, RESPONSE_BYTES_MAX))
-    brokers, at = struct.unpack_from(">i", response, 8)[0], 12
-    for _ in range(brokers):
-        at += 4
-        at += 2 + struct.unpack_from(">h", response, at)[0]
-        at += 4
-        at += 2 + max(0, struct.unpack_from(">h", response, at)[0])
+    request = header + struct.pack(">ib", 0, 0)
+    try:
+        with socket.create_connection((host, port), REQUEST_SECONDS) as connection:
+            connection.sendall(struct.pack(">i", len(request)) + request)
+            with connection.makefile("rb") as stream:
+                (size,) = struct.unpack(">i", stream.read(4))
+                response = stream.read(min(size, RESPONSE_BYTES_MAX))
+        return _read_cluster(response)
+    except (OSError, struct.error, UnicodeDecodeError):
+        return None
+
+
+def _read_cluster(response: bytes) -> str | None:
+    """Cluster id of a Metadata response, None if it names no broker or no controller."""
+    # Correlation id and throttle time stand before the brokers: id, host, port, rack.
+    (brokers,), at = struct.unpack_from(">i", response, 8), 12
+    for _ in range(min(brokers, len(response))):
+        (host_length,) = struct.unpack_from(">h", response, at + 4)
+        at += 4 + 2 + host_length + 4
+        (rack_length,) = struct.unpack_from(">h", response, at)
+        at += 2 + max(0, rack_length)
     (length,) = struct.unpack_from(">h", response, at)
-    cluster_id = response[at + 2 : at + 2 + length].decode(errors="replace")
     (controller,) = struct.unpack_from(">i", response, at + 2 + length)
-    return cluster_id, controller if brokers else -1
+    cluster_id = response[at + 2 : at + 2 + length].decode()
+    return cluster_id if brokers > 0 and controller >= 0 else None
