@@ -1,6 +1,75 @@
-.DEFAULT_GOAL := help
+# `make` alone lists the targets. Every target that needs packages sets them up first.
+
 SHELL := /bin/bash
+.SHELLFLAGS := -euo pipefail -c
+.DEFAULT_GOAL := help
+
+BIN := .venv/bin
+CODE := streamgauge.py core schemas infra producers processors sinks simulator bench tests
+QUICK := -m "not slow and not integration" --ignore=tests/integration
 
 .PHONY: help
 help: ## Show this list
-	@awk 'BEGIN {FS = ":.*## "} /^[a-z-]+:.*## / {printf "  \033[36m%-16s\033[0m %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+	@awk 'BEGIN {FS = ":.*## "} /^[a-z-]+:.*## / {printf "  %-16s %s\n", $$1, $$2}' Makefile
+
+.PHONY: setup
+setup: ## Make .venv from the locked packages (PYTHON=... names a Python 3.11 to 3.13)
+	@PYTHON="$(PYTHON)" infra/setup.sh
+
+.PHONY: run
+run: setup ## Run the whole pipeline on this machine; SECONDS=60 ends it by itself
+	@exec $(BIN)/streamgauge run $(if $(SECONDS),--seconds $(SECONDS))
+
+.PHONY: check
+check: setup lint types imports quick bench-smoke ## Everything that must be green before a commit
+
+.PHONY: lint
+lint: setup ## Check style and form with ruff
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+
+.PHONY: types
+types: setup ## Check types with mypy
+	$(BIN)/mypy $(CODE)
+
+.PHONY: imports
+imports: setup ## Check that each layer imports only what is below it
+	$(BIN)/lint-imports --no-logo
+
+.PHONY: quick
+quick: setup ## Run the tests that need no server
+	$(BIN)/pytest -q $(QUICK)
+
+.PHONY: test
+test: setup ## Run all tests, on real Kafka, Faust and ClickHouse
+	$(BIN)/pytest
+
+.PHONY: test-containers
+test-containers: setup ## Run the integration tests on a Docker engine, with our own images
+	STREAMGAUGE_TEST_BACKEND=containers $(BIN)/pytest tests/integration
+
+.PHONY: bench
+bench: setup ## Measure every stage; one JSON line for each benchmark
+	$(BIN)/python -m bench
+
+.PHONY: bench-smoke
+bench-smoke: setup ## Run every benchmark once, small, to see that it works
+	$(BIN)/python -m bench --smoke
+
+.PHONY: format
+format: setup ## Put the code into its form
+	$(BIN)/ruff check --fix .
+	$(BIN)/ruff format .
+
+.PHONY: docs
+docs: setup ## Write docs/settings.md from the settings' own text
+	$(BIN)/python -m infra.runtime.settings.reference > docs/settings.md
+
+.PHONY: lock
+lock: ## Lock the newest packages that pyproject.toml allows, with their hashes
+	@infra/lock.sh
+
+.PHONY: clean
+clean: ## Remove caches and the results of builds; var/ and .venv stay
+	rm -rf .mypy_cache .pytest_cache .ruff_cache .import_linter_cache .hypothesis htmlcov dist
+	find $(CODE) -name __pycache__ -type d -prune -exec rm -rf {} + 2>/dev/null || true
