@@ -399,7 +399,7 @@ class ShardPipeline:
             self._note_state(instrument)
 
     def _tick(self, frame: Frame) -> None:
-        status = self._own(frame, TickStatus) or _NO_STATUS
+        status = self._own(frame, TickStatus)
         window_ns = frame.ts_mono - (self._tick_mono or frame.ts_mono)
         self._tick_mono = frame.ts_mono
         self._faults_spelled = 0
@@ -407,6 +407,10 @@ class ShardPipeline:
         for instrument in self.instruments.values():
             self._close_stream(instrument.book_stream, frame, window_ns, instrument.book)
             self._close_stream(instrument.trade_stream, frame, window_ns, None)
+        if status is not None:
+            # A reader who starts in the middle of an epoch has not seen its OPEN.
+            state = BookState.LIVE if status.connected else BookState.EMPTY
+            self._connection.state(state, frame.ts_mono)
 
     def _close_stream(
         self,
