@@ -47,7 +47,8 @@ fi
 
 echo "installing the locked packages, checked by their hashes"
 pip=("$venv/bin/python" -m pip --disable-pip-version-check --quiet)
-"${pip[@]}" install --require-hashes --no-deps -r requirements-dev.txt
+# Of the thousands of modules few are ever imported; Python compiles those when they are.
+"${pip[@]}" install --require-hashes --no-deps --no-compile -r requirements-dev.txt
 "${pip[@]}" install --no-deps --no-build-isolation --editable .
 "${pip[@]}" check
 printf '%s\n' "$key" >$stamp

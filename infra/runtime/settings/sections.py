@@ -135,7 +135,11 @@ class ClickHouseSettings(Section, frozen=True, kw_only=True):
 
 
 class TopicSettings(Section, frozen=True, kw_only=True):
-    """Topics that `streamgauge topics` makes. Partitions can be added later, never removed."""
+    """Topics that `streamgauge topics` makes.
+
+    Partitions can be added later, never removed; adding some moves shards to other partitions, so
+    do it while producers are stopped and processors have read everything.
+    """
 
     prefix: TopicPrefix = ""
     """Put before the name of every topic, so that several pipelines can share a broker."""
