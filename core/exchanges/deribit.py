@@ -250,7 +250,7 @@ EXCHANGE: Final = Deribit()
 
 
 def _call(request_id: int, method: str, params: dict[str, object]) -> str:
-    return encode({"jsonrpc": "2.0", "id": id, "method": method, "params": params})
+    return encode({"jsonrpc": "2.0", "id": request_id, "method": method, "params": params})
 
 
 def _channels(symbols: Iterable[str]) -> list[str]:

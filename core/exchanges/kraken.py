@@ -246,7 +246,7 @@ EXCHANGE: Final = Kraken()
 
 
 def _call(method: str, params: dict[str, object], request_id: int) -> str:
-    return encode({"method": method, "params": params, "req_id": id})
+    return encode({"method": method, "params": params, "req_id": request_id})
 
 
 def _trade_params(symbols: tuple[str, ...]) -> dict[str, object]:

@@ -179,7 +179,9 @@ def _book(depth: int) -> dict[str, object]:
 def _call(
     event: str, pairs: tuple[str, ...], subscription: dict[str, object], request_id: int
 ) -> str:
-    return encode({"event": event, "pair": list(pairs), "subscription": subscription, "reqid": id})
+    return encode(
+        {"event": event, "pair": list(pairs), "subscription": subscription, "reqid": request_id}
+    )
 
 
 def _calls(event: str, pairs: tuple[str, ...], depth: int, first_id: int) -> list[str]:
