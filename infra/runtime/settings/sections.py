@@ -26,6 +26,13 @@ KafkaName = Annotated[
         description="1 to 200 letters, digits, `.`, `_` and `-`",
     ),
 ]
+KafkaInstance = Annotated[
+    str,
+    Meta(
+        pattern=r"^[A-Za-z0-9._-]{0,200}$",
+        description="at most 200 letters, digits, `.`, `_` and `-`",
+    ),
+]
 TopicPrefix = Annotated[
     str,
     Meta(
@@ -207,8 +214,9 @@ class ProducerSettings(Section, frozen=True, kw_only=True):
     """Upper limit that doubling stops at, ms."""
     backoff_reset_ms: Annotated[int, Meta(ge=0, le=86_400_000)] = 60_000
     """A socket that stays open this long without a fault resets the doubling, ms."""
-    snapshot_interval_s: Annotated[int, Meta(ge=1, le=86_400)] = 300
-    """Each book is compared with a fresh snapshot this often, s, spread evenly over the books."""
+    snapshot_interval_s: Annotated[int, Meta(ge=1, le=86_400)] = 60
+    """Each book is compared with a fresh snapshot this often, s, spread evenly over the books.
+    `processor.warmup_s` must be more than twice this."""
     tick_interval_ms: Annotated[int, Meta(ge=100, le=60_000)] = 1_000
     """How often the time is written into the raw log, ms. Silence is measured by it."""
     close_timeout_ms: Annotated[int, Meta(ge=100, le=600_000)] = 10_000
@@ -224,9 +232,12 @@ class ProcessorSettings(Section, frozen=True, kw_only=True):
     """Levels a side in a published book."""
     book_interval_ms: Annotated[int, Meta(ge=10, le=3_600_000)] = 1_000
     """How often each live book is published, ms of the raw log's own time."""
-    warmup_s: Annotated[int, Meta(ge=0, le=86_400)] = 600
-    """How far back a worker re-reads the raw log before it continues, s. Set it above
-    `producer.snapshot_interval_s`, so that every book finds a snapshot to start from."""
+    instance_id: KafkaInstance = ""
+    """Name of this worker, kept over restarts and different for each: a worker that comes back
+    within the session timeout has its partitions at once. Empty: Kafka names it anew each time."""
+    warmup_s: Annotated[int, Meta(ge=3, le=86_400)] = 180
+    """How far back a worker re-reads the raw log before it continues, s. More than twice
+    `producer.snapshot_interval_s`, so that every book finds a snapshot and an audit of it."""
     web_host: Text = "127.0.0.1"
     """Address that Faust's own pages listen on."""
     web_port: Annotated[int, Meta(ge=-1, le=65_535)] = -1
@@ -236,7 +247,7 @@ class ProcessorSettings(Section, frozen=True, kw_only=True):
     session_timeout_ms: Annotated[int, Meta(ge=1_000, le=600_000)] = 15_000
     """A worker that is silent for this long loses its partitions, ms."""
     stalled_after_s: Annotated[int, Meta(ge=1, le=86_400)] = 60
-    """A worker with work that commits nothing for this long reports itself dead, s."""
+    """A worker with work that commits nothing for this long fails its `/live` check, s."""
 
 
 class SinkSettings(Section, frozen=True, kw_only=True):
