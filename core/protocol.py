@@ -159,6 +159,13 @@ class Pacing(msgspec.Struct, frozen=True):
     requests_burst: int
 
 
+class Endpoints(msgspec.Struct, frozen=True):
+    """The venue's public addresses: of its WebSocket with its path, of REST without one."""
+
+    websocket: str
+    rest: str
+
+
 class Shard(msgspec.Struct, frozen=True):
     """A planned set of subscriptions on one connection; `name` is the key of its records."""
 
@@ -186,6 +193,7 @@ class Exchange(Protocol):
     """One venue. Implementations are stateless; `id` numbers our requests on one socket."""
 
     name: str
+    endpoints: Endpoints
     capabilities: Capabilities
     pacing: Pacing
 

@@ -30,6 +30,7 @@ from core.protocol import (
     Capabilities,
     DecodeError,
     Delta,
+    Endpoints,
     Ignored,
     Message,
     Notice,
@@ -120,6 +121,7 @@ class Binance:
     """See the module's docstring."""
 
     name = "binance"
+    endpoints = Endpoints("wss://data-stream.binance.vision/ws", "https://data-api.binance.vision")
     capabilities = Capabilities(
         scheme=Scheme.CHAIN,
         bootstrap=Bootstrap.REQUEST,

@@ -28,6 +28,7 @@ from core.protocol import (
     Capabilities,
     DecodeError,
     Delta,
+    Endpoints,
     Ignored,
     Message,
     Notice,
@@ -119,6 +120,7 @@ class BinanceUsdm:
     """See the module's docstring."""
 
     name = "binance_usdm"
+    endpoints = Endpoints("wss://fstream.binance.com/public/ws", "https://fapi.binance.com")
     capabilities = Capabilities(
         scheme=Scheme.CHAIN,
         bootstrap=Bootstrap.REQUEST,

@@ -32,6 +32,7 @@ from core.protocol import (
     Capabilities,
     DecodeError,
     Delta,
+    Endpoints,
     Heartbeat,
     Ignored,
     Message,
@@ -162,6 +163,7 @@ class Deribit:
     """See the module's docstring."""
 
     name = "deribit"
+    endpoints = Endpoints("wss://www.deribit.com/ws/api/v2", "https://www.deribit.com")
     capabilities = Capabilities(
         scheme=Scheme.CHAIN,
         bootstrap=Bootstrap.STREAM,

@@ -30,6 +30,7 @@ from core.protocol import (
     Capabilities,
     DecodeError,
     Delta,
+    Endpoints,
     Heartbeat,
     Ignored,
     Message,
@@ -145,6 +146,7 @@ class Kraken:
     """See the module's docstring."""
 
     name = "kraken"
+    endpoints = Endpoints("wss://ws.kraken.com/v2", "https://api.kraken.com")
     capabilities = Capabilities(
         scheme=Scheme.CHECKSUM,
         bootstrap=Bootstrap.STREAM,

@@ -22,6 +22,7 @@ from core.protocol import (
     Capabilities,
     DecodeError,
     Delta,
+    Endpoints,
     Heartbeat,
     Ignored,
     Message,
@@ -110,6 +111,7 @@ class KrakenFutures:
     """See the module's docstring."""
 
     name = "kraken_futures"
+    endpoints = Endpoints("wss://futures.kraken.com/ws/v1", "https://futures.kraken.com")
     capabilities = Capabilities(
         scheme=Scheme.CHAIN,
         bootstrap=Bootstrap.STREAM,

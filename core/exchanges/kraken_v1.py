@@ -23,6 +23,7 @@ from core.protocol import (
     Capabilities,
     DecodeError,
     Delta,
+    Endpoints,
     Heartbeat,
     Ignored,
     Message,
@@ -91,6 +92,7 @@ class KrakenV1:
     """See the module's docstring."""
 
     name = "kraken_v1"
+    endpoints = Endpoints("wss://ws.kraken.com", "https://api.kraken.com")
     capabilities = Capabilities(
         scheme=Scheme.CHECKSUM,
         bootstrap=Bootstrap.STREAM,
