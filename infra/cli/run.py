@@ -9,9 +9,9 @@ import click
 import msgspec
 
 from infra.local.process import ServerError
-from infra.run.pipeline import LocalPipeline, Report, StageEndedError
+from infra.run.pipeline import CONFIG_NAME, LocalPipeline, Report, StageEndedError
 from infra.run.screen import Screen
-from infra.runtime.settings import Settings
+from infra.runtime.settings import Settings, load
 
 
 @click.command()
@@ -32,16 +32,16 @@ from infra.runtime.settings import Settings
     help="Book events per second over all venues.",
 )
 @click.option("--seed", type=int, default=1, show_default=True, help="Of the simulated markets.")
-@click.pass_obj
-def command(
-    settings: Settings, seconds: int | None, folder: Path, symbols: int, rate: float, seed: int
-) -> None:
+def command(seconds: int | None, folder: Path, symbols: int, rate: float, seed: int) -> None:
     """Run everything on this machine: Kafka, ClickHouse, simulated exchanges and all stages.
 
     The last line on standard output is one JSON object that says what was moved and whether it
     equals the simulator's truth. Exit code 0 only if it does.
     """
-    report = asyncio.run(_run(settings, seconds, folder, symbols, rate, seed))
+    # A run that was killed leaves its addresses behind; they are not a setting of this one.
+    (folder / CONFIG_NAME).unlink(missing_ok=True)
+    settings = load()
+    report = asyncio.run(_run(settings, seconds, folder.absolute(), symbols, rate, seed))
     sys.stdout.write(msgspec.json.encode(report).decode() + "\n")
     sys.stdout.flush()
     sys.exit(0 if report.ok else 1)
@@ -55,9 +55,7 @@ async def _run(
     loop = asyncio.get_running_loop()
     for number in (signal.SIGINT, signal.SIGTERM):
         loop.add_signal_handler(number, stop.set)
-    pipeline = LocalPipeline(
-        folder.absolute(), settings, symbols=symbols, rate=rate, seed=seed, screen=screen
-    )
+    pipeline = LocalPipeline(folder, settings, symbols=symbols, rate=rate, seed=seed, screen=screen)
     try:
         return await pipeline.run(seconds, stop)
     except (ServerError, StageEndedError) as error:

@@ -16,16 +16,25 @@ import clickhouse_connect
 import msgspec
 from clickhouse_connect.driver.client import Client
 
-from infra.local.clickhouse import ClickHouseServer
+from infra.local.clickhouse.process import ClickHouseServer
 from infra.local.kafka import KafkaServer
 from infra.local.process import LocalServer, PortTakenError, check_port
 from infra.run.screen import Screen, View
-from infra.run.stages import SimulatorStage, Stage
+from infra.run.stages import (
+    ProcessorStage,
+    ProducerStage,
+    SimulatorStage,
+    SinkStage,
+    Stage,
+    complete,
+)
 from infra.run.truth import Truth, compare
 from infra.run.watch import Lag, Watch, resident_mb
 from infra.runtime.connections import clickhouse_arguments
 from infra.runtime.settings import ExchangeSettings, Settings, to_toml
 
+CONFIG_NAME: Final = "run.toml"
+"""Name of the running pipeline's settings file; other commands look for it in var/."""
 DRAIN_S: Final = 120.0
 """Longest wait for a stage to catch up at the end, s."""
 LOOK_S: Final = 1.0
@@ -92,8 +101,8 @@ class LocalPipeline:
         try:
             await self._start_servers()
             self._write_settings()
-            client = self._client()
             await self._prepare()
+            client = self._client()
             watch = Watch(self._settings, client)
             await watch.start()
             try:
@@ -125,14 +134,13 @@ class LocalPipeline:
         tree = msgspec.structs.replace
         settings = self._settings
         exchanges = {}
-        listed = self._simulator.instruments()
-        for venue, port in self._simulator.ports.items():
-            given = settings.exchanges.get(venue, ExchangeSettings())
-            exchanges[venue] = tree(
+        for name, venue in self._simulator.venues().items():
+            given = settings.exchanges.get(name, ExchangeSettings())
+            exchanges[name] = tree(
                 given,
-                websocket_url=f"ws://127.0.0.1:{port}",
-                rest_url=f"http://127.0.0.1:{port}",
-                symbols=given.symbols or listed[venue],
+                websocket_url=venue.ws,
+                rest_url=f"http://127.0.0.1:{venue.port}",
+                symbols=given.symbols or venue.symbols,
             )
         self._settings = tree(
             settings,
@@ -147,22 +155,26 @@ class LocalPipeline:
     @property
     def config(self) -> Path:
         """The settings of the running pipeline."""
-        return self._folder / "run.toml"
+        return self._folder / CONFIG_NAME
 
     def _client(self) -> Client:
+        database = self._settings.clickhouse.database
         arguments = clickhouse_arguments(self._settings.clickhouse)
-        client: Client = clickhouse_connect.get_client(**arguments)
+        client: Client = clickhouse_connect.get_client(database=database, **arguments)
         return client
 
     async def _prepare(self) -> None:
         self._screen.step("topics and tables")
-        await ensure(self._settings)
+        await asyncio.gather(
+            asyncio.to_thread(complete, self.config, "topics"),
+            asyncio.to_thread(complete, self.config, "migrate"),
+        )
 
     async def _start_stages(self) -> None:
-        for command in ("sink", "process", "produce"):
-            self._screen.step(f"starting {command}")
-            stage = Stage(self._folder / command, command, self.config)
-            self._stages[command] = stage
+        for kind in (SinkStage, ProcessorStage, ProducerStage):
+            self._screen.step(f"starting {kind.name}")
+            stage = kind(self._folder / kind.name, self.config)
+            self._stages[kind.name] = stage
             await asyncio.to_thread(stage.start)
 
     # -- run --
@@ -232,9 +244,7 @@ class LocalPipeline:
         await self._stop_stage("sink")
         self._screen.step("comparing ClickHouse with the simulator's truth")
         symbols = {name: each.symbols for name, each in self._settings.exchanges.items()}
-        truth = await compare(
-            client, self._simulator.truth_url, symbols, since_ns=self._since_ns
-        )
+        truth = await compare(client, self._simulator.truth_url, symbols, since_ns=self._since_ns)
         flow = await asyncio.to_thread(watch.flow, self._since_ns, self._since_ns)
         for example in truth.examples:
             self._screen.problem(example)
@@ -252,9 +262,7 @@ class LocalPipeline:
         if lag.raw or lag.events:
             self.problems.append(f"lag left at the end: {lag.raw} raw, {lag.events} event records")
         counts = {
-            field: getattr(truth, field)
-            for field in truth.__struct_fields__
-            if field != "examples"
+            field: getattr(truth, field) for field in truth.__struct_fields__ if field != "examples"
         }
         return Report(
             ok=truth.ok and not self.problems,
@@ -291,7 +299,9 @@ class LocalPipeline:
             self.problems.append(f"{name} ended with exit code {code}: see {stage.log_path}")
 
     async def _stop_everything(self) -> None:
-        stages = [self._stages[name] for name in ("produce", "process", "sink") if name in self._stages]
+        stages = [
+            self._stages[name] for name in ("produce", "process", "sink") if name in self._stages
+        ]
         for process in (*stages, self._simulator, self._clickhouse, self._kafka):
             if process.pid is not None:
                 await asyncio.to_thread(process.stop)

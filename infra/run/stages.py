@@ -4,7 +4,8 @@ Each is `python -m streamgauge COMMAND` as a user would start it, in the shape o
 a folder with its log, a port that answers, death with the parent.
 """
 
-import json
+import contextlib
+import subprocess
 import sys
 import urllib.error
 import urllib.request
@@ -12,20 +13,43 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Final
 
-from infra.local.process import HOST, LocalServer, free_port
+import msgspec
+
+from infra.local.process import (
+    HOST,
+    LocalServer,
+    PortTakenError,
+    ServerError,
+    check_port,
+    free_port,
+)
 
 _PROBE_S: Final = 1.0
-VENUES: Final = ("deribit", "binance", "kraken")
+_CONTROL: Final = 3
+"""The control port comes after those of the three venues."""
+_TRIES: Final = 50
+_READY: Final = '{"ready"'
+
+
+class Venue(msgspec.Struct, frozen=True):
+    """Where a simulated venue listens and what it lists."""
+
+    ws: str
+    port: int
+    symbols: tuple[str, ...]
+
+
+class Announcement(msgspec.Struct, frozen=True):
+    """The line that the simulator prints when it is ready."""
+
+    venues: dict[str, Venue]
 
 
 class Stage(LocalServer):
     """A stage that answers `/ready` on its health port."""
 
-    name = "stage"
-
-    def __init__(self, folder: Path, command: str, config: Path) -> None:
+    def __init__(self, folder: Path, config: Path) -> None:
         super().__init__(folder)
-        self.name = command
         self._config = config
 
     def _prepare(self) -> None:
@@ -39,6 +63,36 @@ class Stage(LocalServer):
         return _status(f"http://{HOST}:{self.port}/ready") == 200
 
 
+def complete(config: Path, command: str) -> None:
+    """Run a subcommand to its end.
+
+    Raises:
+        ServerError: it failed; the text has what it said.
+    """
+    arguments = [sys.executable, "-m", "streamgauge", "--config", str(config), command]
+    done = subprocess.run(arguments, capture_output=True, text=True, timeout=120, check=False)
+    if done.returncode:
+        raise ServerError(f"streamgauge {command} failed:\n{done.stdout}{done.stderr}")
+
+
+class SinkStage(Stage):
+    """`streamgauge sink`."""
+
+    name = "sink"
+
+
+class ProcessorStage(Stage):
+    """`streamgauge process`."""
+
+    name = "process"
+
+
+class ProducerStage(Stage):
+    """`streamgauge produce`."""
+
+    name = "produce"
+
+
 class SimulatorStage(LocalServer):
     """The simulated venues; `rate` is book events a second over all venues."""
 
@@ -46,7 +100,6 @@ class SimulatorStage(LocalServer):
 
     def __init__(self, folder: Path, *, symbols: int, rate: float, seed: int) -> None:
         super().__init__(folder)
-        self.ports: dict[str, int] = {}
         self._symbols = symbols
         self._rate = rate
         self._seed = seed
@@ -56,25 +109,33 @@ class SimulatorStage(LocalServer):
         """Where the truth is read."""
         return f"http://{HOST}:{self.port}"
 
+    def venues(self) -> dict[str, Venue]:
+        """Return the venues by name, as the simulator announced them."""
+        announced = [line for line in self.log_tail().splitlines() if line.startswith(_READY)]
+        return msgspec.json.decode(announced[-1], type=Announcement).venues
+
     def _prepare(self) -> None:
-        self.ports = {venue: free_port() for venue in VENUES}
+        self._wanted_port = _free_ports() + _CONTROL
 
     def _command(self, port: int) -> tuple[Sequence[str], Mapping[str, str]]:
         arguments = [sys.executable, "-m", "streamgauge", "simulate", "--folder", str(self.folder)]
-        arguments += ["--symbols", str(self._symbols), "--rate", f"{self._rate / len(VENUES):g}"]
-        arguments += ["--seed", str(self._seed), "--port", f"control={port}"]
-        for venue, venue_port in self.ports.items():
-            arguments += ["--port", f"{venue}={venue_port}"]
+        arguments += ["--port-base", str(port - _CONTROL), "--seed", str(self._seed)]
+        arguments += ["--symbols", str(self._symbols), "--rate", f"{self._rate:g}"]
         return arguments, {}
 
     def _answers(self) -> bool:
         return _status(f"{self.truth_url}/truth/status") == 200
 
-    def status(self) -> dict[str, object]:
-        """Return the simulator's own counters."""
-        with urllib.request.urlopen(f"{self.truth_url}/truth/status", timeout=30) as answer:
-            status: dict[str, object] = json.load(answer)
-            return status
+
+def _free_ports() -> int:
+    """Return the first of four consecutive ports that nothing listens on at this moment."""
+    for _ in range(_TRIES):
+        base = free_port()
+        with contextlib.suppress(PortTakenError):
+            for port in range(base, base + _CONTROL + 1):
+                check_port(port)
+            return base
+    raise PortTakenError("no four consecutive ports are free")
 
 
 def _status(url: str) -> int:

@@ -79,8 +79,8 @@ async def _trades(
     times = Counter(row[0] for row in rows)
     async with session.get("/truth/trades", params={"venue": exchange, "symbol": symbol}) as answer:
         answer.raise_for_status()
-        made = msgspec.json.decode(await answer.read())
-    for trade in made:
+        lines = (await answer.read()).splitlines()
+    for trade in map(msgspec.json.decode, lines):
         if not trade["delivered"] or trade["ts_event_ns"] < since_ns:
             continue
         truth.trades_expected += 1

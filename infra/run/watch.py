@@ -119,7 +119,7 @@ class Watch:
             "SELECT exchange, symbol, toString(bid_prices[1]), toString(ask_prices[1]) FROM books"
             " WHERE ts_sample > now() - 10 ORDER BY ts_sample DESC LIMIT 1 BY exchange"
         ).result_rows
-        return sorted(rows)
+        return sorted((exchange, symbol, bid, ask) for exchange, symbol, bid, ask in rows)
 
     def _one(self, sql: str, **parameters: Any) -> Any:
         return self._client.query(sql, parameters=parameters).result_rows[0]
@@ -132,6 +132,7 @@ def resident_mb(pid: int | None) -> float:
     try:
         process = psutil.Process(pid)
         family = [process, *process.children(recursive=True)]
-        return round(sum(member.memory_info().rss for member in family) / _MIB, 1)
+        resident: int = sum(member.memory_info().rss for member in family)
+        return round(resident / _MIB, 1)
     except psutil.NoSuchProcess:
         return 0.0
