@@ -5,6 +5,7 @@ producers, groups, transactions and admin calls are the real ones. Topics are no
 """
 
 import base64
+import shutil
 import socket
 import struct
 import subprocess
@@ -37,6 +38,9 @@ SETTINGS = {
     "share.coordinator.state.topic.num.partitions": "1",
     "auto.create.topics.enable": "false",
     "group.initial.rebalance.delay.ms": "0",
+    # After a kill the controller waits this long before it lets the broker in again.
+    "broker.session.timeout.ms": "3000",
+    "broker.heartbeat.interval.ms": "500",
     # Records of 4 MB and what Kafka adds to them.
     "message.max.bytes": str((4 << 20) + (1 << 16)),
     "replica.fetch.max.bytes": str((4 << 20) + (1 << 16)),
@@ -134,8 +138,9 @@ class KafkaServer(LocalServer):
         self._format()
 
     def _format(self) -> None:
-        # Formatted beside its place: a start that was killed midway leaves nothing half made.
-        fresh = self.folder / f"data-{uuid.uuid4().hex}"
+        # Formatted beside its place: a start that was killed midway leaves nothing half made there.
+        fresh = self.folder / "data-new"
+        shutil.rmtree(fresh, ignore_errors=True)
         settings = self._write_settings(fresh, free_port())
         cluster_id = base64.urlsafe_b64encode(uuid.uuid4().bytes).rstrip(b"=").decode()
         tool = ["kafka.tools.StorageTool", "format", "--standalone", "-t", cluster_id, "-c"]

@@ -19,7 +19,13 @@ from typing import Any
 import chdb
 
 from infra.local.clickhouse.body import PIECE_BYTES, Spool
-from infra.local.clickhouse.statement import Insert, first_word, output_format
+from infra.local.clickhouse.statement import (
+    Insert,
+    first_word,
+    has_word,
+    output_format,
+    tokens,
+)
 
 QUERY_BYTES_MAX = 256 << 10
 RESULT_BYTES_MAX = 4 << 30
@@ -253,7 +259,7 @@ def _insert(handle: Any, job: Job, insert: Insert, data: Spool) -> Outcome:
         while piece := data.read(PIECE_BYTES):
             handle.insert_append(stream, piece)
     except BaseException:
-        with contextlib.suppress(RuntimeError):
+        with contextlib.suppress(RuntimeError, UnicodeDecodeError):
             handle.insert_cancel(stream)
         raise
     done = handle.insert_done(stream)
@@ -263,6 +269,8 @@ def _insert(handle: Any, job: Job, insert: Insert, data: Spool) -> Outcome:
 
 def _select(handle: Any, job: Job, result: Spool) -> Outcome:
     described = handle.classify_query(job.statement)
+    if next(tokens(job.statement), None) is None:
+        raise EngineError(SYNTAX_ERROR, "Syntax error: Empty query. (SYNTAX_ERROR)")
     if described["statement_count"] > 1:
         raise EngineError(SYNTAX_ERROR, "Syntax error (Multi-statements are not allowed)")
     verb = first_word(job.statement)
@@ -271,7 +279,10 @@ def _select(handle: Any, job: Job, result: Spool) -> Outcome:
         raise _read_only_error()
     result_format = output_format(job.statement) or job.default_format
     write = _limited(result)
-    if returns_rows and verb in ("SELECT", "WITH") and result_format in STREAMED_FORMATS:
+    # Totals and extremes stand behind the blocks, and a stream ends before them.
+    whole = has_word(job.statement, b"TOTALS") or "extremes" in job.settings
+    streamed = verb in ("SELECT", "WITH") and result_format in STREAMED_FORMATS and not whole
+    if returns_rows and streamed:
         outcome = _stream(handle, job, write)
     else:
         done = _query(handle, job.statement, job.default_format, job.parameters)
@@ -287,12 +298,14 @@ def _stream(handle: Any, job: Job, write: Callable[[bytes], object]) -> Outcome:
     total = Outcome()
     stream = handle.send_query(job.statement, job.default_format, params=dict(job.parameters))
     try:
-        while (block := handle.streaming_fetch_result(stream)) is not None and block.rows_read():
-            write(block.bytes())
+        while (block := handle.streaming_fetch_result(stream)) is not None:
             counts = _counts(block)
             total.result_rows += counts.result_rows
             total.read_rows += counts.read_rows
             total.read_bytes += counts.read_bytes
+            if not counts.result_rows:
+                break
+            write(block.bytes())
     except EngineError:
         handle.streaming_cancel_query(stream)
         raise
@@ -370,8 +383,14 @@ def _translated() -> Iterator[None]:
     try:
         yield
     except RuntimeError as error:
-        match = _ERROR.search(str(error))
-        if match is None:
-            raise EngineError(UNKNOWN_EXCEPTION, str(error)) from error
-        message = _VERSION_TAIL.sub("", match.group(2).strip())
-        raise EngineError(int(match.group(1)), message) from error
+        raise _engine_error(str(error)) from error
+    except UnicodeDecodeError as error:
+        # A message that quotes bytes of the statement which are not UTF-8.
+        raise _engine_error(error.object.decode(errors="replace")) from error
+
+
+def _engine_error(text: str) -> EngineError:
+    match = _ERROR.search(text)
+    if match is None:
+        return EngineError(UNKNOWN_EXCEPTION, text)
+    return EngineError(int(match.group(1)), _VERSION_TAIL.sub("", match.group(2).strip()))

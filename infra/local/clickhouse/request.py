@@ -14,7 +14,7 @@ from dataclasses import dataclass, replace
 from urllib.parse import urlsplit
 
 from infra.local.clickhouse.engine import QUERY_BYTES_MAX, Job, Session
-from infra.local.clickhouse.statement import find_insert, reaches_out
+from infra.local.clickhouse.statement import find_insert, reaches_out, takes_input
 
 LOOPBACK_NAMES = frozenset(("127.0.0.1", "localhost", "::1"))
 OWN_SITE = frozenset(("same-origin", "none"))
@@ -135,6 +135,14 @@ def make_job(
             403,
             ACCESS_DENIED,
             f"'{reached}' is refused: it reaches beyond the database (ACCESS_DENIED)",
+        )
+    if insert is None and takes_input(statement):
+        # The engine would run it without the rows, and report success.
+        raise Refused(
+            501,
+            NOT_IMPLEMENTED,
+            "INSERT ... SELECT FROM input(...) is not implemented here: insert into a table and "
+            "select from it (NOT_IMPLEMENTED)",
         )
     named = {name: value for name, value in parameters.items() if name.startswith("param_")}
     settings = {

@@ -116,6 +116,17 @@ def _insert(statement: bytes, head_end: int, data_format: bytes, data_at: int) -
     return Insert(statement[:head_end], data_format.decode(), spaces.end() if spaces else data_at)
 
 
+def has_word(statement: bytes, word: bytes) -> bool:
+    """Whether a statement has a word, in upper case, outside of strings and comments."""
+    return any(token.kind == "word" and token.text == word for token in tokens(statement))
+
+
+def takes_input(statement: bytes) -> bool:
+    """Whether an insert selects from rows in the body, by the table function input."""
+    words = (token.text for token in tokens(statement))
+    return next(words, b"") == b"INSERT" and has_word(statement, b"INPUT")
+
+
 def output_format(statement: bytes) -> str | None:
     """The format that a statement names for its result, None if it leaves the choice."""
     outer = [token for token in tokens(statement) if token.depth == 0]
