@@ -4,18 +4,30 @@ Everything else is a mistake of ours and keeps its traceback. Importing this is 
 clients of Kafka and ClickHouse are looked at only when they are loaded.
 """
 
+import re
 import sys
-from typing import IO, Any
+from typing import IO, Any, Final
 
 import click
 
 from infra.runtime.settings.reading import SettingsError, load
 
+_CODE: Final = re.compile(r"[Cc]ode:? ?([0-9]+)")
+_MIGRATE: Final = "`streamgauge migrate` makes the database and its tables."
+_LOGIN: Final = "Set clickhouse.user and STREAMGAUGE__CLICKHOUSE__PASSWORD."
+_ADVICE: Final = {60: _MIGRATE, 81: _MIGRATE, 192: _LOGIN, 193: _LOGIN, 194: _LOGIN, 516: _LOGIN}
+"""What to do about an error of ClickHouse, by its code."""
+
 
 class Failure(click.ClickException):
-    """Something went wrong that its user can mend: exit code 1."""
+    """Something went wrong that its user can mend, with what to do: exit code 1."""
 
     exit_code = 1
+
+    def __init__(self, problem: str, advice: str = "") -> None:
+        self.problem = problem
+        self.advice = advice
+        super().__init__(f"{problem}. {advice}" if advice else problem)
 
     def show(self, file: IO[Any] | None = None) -> None:
         """Print the error to standard error, its first word in colour on a terminal."""
@@ -39,6 +51,11 @@ def as_failure(error: Exception) -> Failure | None:
         return kafka_away()
     if _is(error, "clickhouse_connect.driver.exceptions", "OperationalError"):
         return clickhouse_away(str(error))
+    if _is(error, "clickhouse_connect.driver.exceptions", "DatabaseError"):
+        return clickhouse_refuses(str(error))
+    if isinstance(error, BrokenPipeError):
+        # The reader of our output has left, as `head` does: click ends quietly.
+        return None
     if isinstance(error, ConnectionError | TimeoutError):
         return Failure(f"no connection: {error or type(error).__name__}")
     return None
@@ -48,9 +65,9 @@ def kafka_away() -> Failure:
     """Return the failure of a Kafka that does not answer."""
     kafka = load().kafka
     return Failure(
-        f"Kafka does not answer at {kafka.bootstrap} ({kafka.security_protocol}). Start it with "
-        "`streamgauge run` or `streamgauge kafka`, or set kafka.bootstrap; "
-        "`streamgauge doctor` tells more."
+        f"Kafka does not answer at {kafka.bootstrap} ({kafka.security_protocol})",
+        "Start it with `streamgauge run` or `streamgauge kafka`, or set kafka.bootstrap, "
+        "kafka.security_protocol and the login to those of your broker.",
     )
 
 
@@ -60,10 +77,17 @@ def clickhouse_away(reason: str = "") -> Failure:
     scheme = "https" if clickhouse.secure else "http"
     detail = f": {reason.splitlines()[0][:200]}" if reason else ""
     return Failure(
-        f"ClickHouse does not answer at {scheme}://{clickhouse.host}:{clickhouse.port}{detail}. "
+        f"ClickHouse does not answer at {scheme}://{clickhouse.host}:{clickhouse.port}{detail}",
         "Start it with `streamgauge run` or `streamgauge clickhouse`, or set clickhouse.host and "
-        "clickhouse.port; `streamgauge doctor` tells more."
+        "clickhouse.port to those of your server.",
     )
+
+
+def clickhouse_refuses(message: str) -> Failure:
+    """Return the failure of a statement that ClickHouse answers with an error."""
+    code = _CODE.search(message)
+    advice = _ADVICE.get(int(code.group(1)), "") if code else ""
+    return Failure(f"ClickHouse: {' '.join(message.split())[:500]}", advice)
 
 
 def _is(error: Exception, module: str, name: str) -> bool:

@@ -11,7 +11,8 @@ from typing import Any, Final
 import click
 
 from infra.cli.failures import as_failure
-from infra.runtime.settings.reading import FILE_VARIABLE, PREFIX
+from infra.runtime.settings.reading import FILE_VARIABLE, PREFIX, SettingsError, load
+from infra.runtime.settings.sections import Settings
 from streamgauge import __version__
 
 COMMANDS: Final = {
@@ -32,6 +33,10 @@ COMMANDS: Final = {
     "doctor": ("infra.cli.doctor", "Check settings, servers and clock, and say what to do."),
 }
 """Name of each subcommand, its module, and its line in the help."""
+
+_HELP_OPTIONS: Final = ["-h", "--help"]
+_HELP_ASKED: Final = "streamgauge.help_asked"
+_DIRECT: Final = "127.0.0.1,localhost,::1"
 
 
 class Commands(click.Group):
@@ -54,6 +59,11 @@ class Commands(click.Group):
         with formatter.section("Commands"):
             formatter.write_dl([(name, text) for name, (_, text) in COMMANDS.items()])
 
+    def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
+        """Note whether help is asked for: it is given even where the settings are wrong."""
+        ctx.meta[_HELP_ASKED] = any(option in args for option in _HELP_OPTIONS)
+        return super().parse_args(ctx, args)
+
     def invoke(self, ctx: click.Context) -> Any:
         """Run a subcommand; what its user can mend ends in one line and an exit code."""
         try:
@@ -66,7 +76,7 @@ class Commands(click.Group):
             raise
 
 
-@click.command(cls=Commands, context_settings={"help_option_names": ["-h", "--help"]})
+@click.command(cls=Commands, context_settings={"help_option_names": _HELP_OPTIONS})
 @click.option(
     "--config",
     type=click.Path(exists=True, dir_okay=False, resolve_path=True),
@@ -89,7 +99,15 @@ def command(ctx: click.Context, config: str | None, overrides: tuple[str, ...]) 
     """
     if os.environ.get("NO_COLOR"):
         ctx.color = False
-    # Settings travel in the environment, so that processes which a subcommand starts have them.
+    _keep_this_machine_direct()
+    _put_in_environment(config, overrides)
+    # The doctor reports wrong settings itself, as one finding among others.
+    if ctx.invoked_subcommand != "doctor":
+        ctx.obj = _settings(help_asked=ctx.meta[_HELP_ASKED])
+
+
+def _put_in_environment(config: str | None, overrides: tuple[str, ...]) -> None:
+    """Let settings travel in the environment: processes that a subcommand starts have them too."""
     if config:
         os.environ[FILE_VARIABLE] = config
     for override in overrides:
@@ -97,3 +115,19 @@ def command(ctx: click.Context, config: str | None, overrides: tuple[str, ...]) 
         if not equals or "." not in key:
             raise click.BadParameter(f"{override!r} is not KEY=VALUE", param_hint="--set")
         os.environ[PREFIX + key.strip().upper().replace(".", "__")] = value
+
+
+def _settings(*, help_asked: bool) -> Settings | None:
+    try:
+        return load()
+    except SettingsError:
+        if help_asked:
+            return None
+        raise
+
+
+def _keep_this_machine_direct() -> None:
+    """Let no client ask a proxy for servers on this machine, whatever the environment says."""
+    direct = os.environ.get("no_proxy") or os.environ.get("NO_PROXY") or ""
+    if direct != "*":
+        os.environ["no_proxy"] = os.environ["NO_PROXY"] = ",".join(filter(None, [direct, _DIRECT]))

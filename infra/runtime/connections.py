@@ -86,9 +86,18 @@ def clickhouse_arguments(
         "autogenerate_session_id": False,
     }
     if clickhouse.secure and clickhouse.tls_ca_file:
-        _trusting("clickhouse.tls_ca_file", clickhouse.tls_ca_file)
+        clickhouse_trust(clickhouse)
         arguments["ca_cert"] = clickhouse.tls_ca_file
     return arguments
+
+
+def clickhouse_trust(clickhouse: ClickHouseSettings) -> ssl.SSLContext:
+    """Return whom to trust when connecting to ClickHouse by HTTPS.
+
+    Raises:
+        SettingsError: the file of authorities cannot be used.
+    """
+    return _trusting("clickhouse.tls_ca_file", clickhouse.tls_ca_file)
 
 
 def _trusting(key: str, path: str) -> ssl.SSLContext:
