@@ -101,6 +101,7 @@ def _fetch(jars: Sequence[Jar], folder: Path) -> None:
                     f"{jar.group}:{jar.artifact}:{jar.version} cannot be fetched ({error}): the "
                     f"first start needs a Maven repository within reach"
                 ) from error
+            # What differs is never moved, so the next start fetches it again.
             _check(jar, path)
             path.replace(folder / jar.filename)
 
@@ -112,9 +113,9 @@ def _check(jar: Jar, path: Path) -> None:
     found = hashlib.sha256(path.read_bytes()).hexdigest()
     if found != jar.sha256:
         raise JarError(
-            f"{path} has SHA-256 {found}, but the lock names {jar.sha256} for "
-            f"{jar.group}:{jar.artifact}:{jar.version}: delete the file to fetch it again, and do "
-            f"not run it if the difference comes back"
+            f"{jar.group}:{jar.artifact}:{jar.version} in {path} has SHA-256 {found}, but the lock "
+            f"names {jar.sha256}: delete the file if it is there, and do not go on if the "
+            f"difference comes back"
         )
 
 

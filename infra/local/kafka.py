@@ -142,8 +142,7 @@ class KafkaServer(LocalServer):
         fresh = self.folder / "data-new"
         shutil.rmtree(fresh, ignore_errors=True)
         settings = self._write_settings(fresh, free_port())
-        cluster_id = base64.urlsafe_b64encode(uuid.uuid4().bytes).rstrip(b"=").decode()
-        tool = ["kafka.tools.StorageTool", "format", "--standalone", "-t", cluster_id, "-c"]
+        tool = ["kafka.tools.StorageTool", "format", "--standalone", "-t", new_cluster_id(), "-c"]
         done = subprocess.run(
             [*self._jvm(), *tool, str(settings)],
             capture_output=True,
@@ -197,6 +196,14 @@ class KafkaServer(LocalServer):
     def _answers(self) -> bool:
         """Whether this very cluster, and not another at the same port, has a live broker."""
         return ask_cluster(self.host, self.port) == self.cluster_id
+
+
+def new_cluster_id() -> str:
+    """A random id as Kafka writes them, in 22 characters, of which the first is no dash."""
+    while (text := base64.urlsafe_b64encode(uuid.uuid4().bytes).decode()).startswith("-"):
+        # The tool would take it for an option.
+        pass
+    return text.rstrip("=")
 
 
 def ask_cluster(host: str, port: int) -> str | None:

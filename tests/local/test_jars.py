@@ -34,7 +34,7 @@ def test_class_path_with_a_changed_archive_is_refused(tmp_path: Path) -> None:
     jar = cached(tmp_path, b"content")
     (tmp_path / "jars" / jar.filename).write_bytes(b"changed")
 
-    with pytest.raises(JarError, match=f"lock names {jar.sha256}"):
+    with pytest.raises(JarError, match=f"the lock names {jar.sha256}"):
         class_path([jar], tmp_path)
 
 
