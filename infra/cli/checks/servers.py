@@ -41,7 +41,7 @@ async def check_kafka(settings: Settings) -> list[Finding]:
     finally:
         await admin.close()
     found = (
-        f"cluster {cluster['cluster_id']}, {len(cluster['brokers'])} brokers, by {kafka.bootstrap}"
+        f"cluster {cluster['cluster_id']} at {kafka.bootstrap}, brokers: {len(cluster['brokers'])}"
     )
     return [ok("kafka", found), *check_topics(plans, topics)]
 
