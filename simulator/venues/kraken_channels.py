@@ -10,6 +10,7 @@ from zlib import crc32
 
 from simulator.connection import Connection
 from simulator.market import Market, Trade
+from simulator.matching import MatchingEngine
 from simulator.venue import MarketChannel
 from simulator.wire import FixedTexts, rfc3339
 
@@ -36,15 +37,14 @@ class Texts:
         return f'{{"price":{self.price[key]},"qty":{self.size[size]}}}'
 
 
-def checksum(market: Market) -> int:
+def checksum(engine: MatchingEngine) -> int:
     """Return the CRC-32 of the best ten levels: asks first, digits without point and leading zeros.
 
     Ticks and lots are units of the last printed decimal, so their integers are those digits.
     """
-    sizes = market.engine.sizes
-    bids, asks = market.top(CHECKSUM_LEVELS)
-    digits = [f"{-key}{sizes[key]}" for key in asks]
-    digits += [f"{key}{sizes[key]}" for key in bids]
+    sizes = engine.sizes
+    digits = [f"{-key}{sizes[key]}" for key in engine.asks[: -CHECKSUM_LEVELS - 1 : -1]]
+    digits += [f"{key}{sizes[key]}" for key in engine.bids[: -CHECKSUM_LEVELS - 1 : -1]]
     return crc32("".join(digits).encode())
 
 
@@ -107,10 +107,10 @@ class BookChannel(MarketChannel):
         ]
 
     def _text(self, kind: str, bids: list[str], asks: list[str]) -> str:
-        market = self.market
+        market, code = self.market, checksum(self.market.engine)
         return (
             f'{{"channel":"book","type":"{kind}","data":[{{"symbol":"{market.symbol}",'
-            f'"bids":[{",".join(bids)}],"asks":[{",".join(asks)}],"checksum":{checksum(market)},'
+            f'"bids":[{",".join(bids)}],"asks":[{",".join(asks)}],"checksum":{code},'
             f'"timestamp":"{rfc3339(market.sequence)}"}}]}}'
         )
 
