@@ -1,7 +1,9 @@
 """Local servers of their own for the tests of the local servers."""
 
 import json
-from collections.abc import Iterator
+import time
+import uuid
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from urllib.parse import urlencode
 
@@ -87,3 +89,19 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ClickHouseServe
 @pytest.fixture
 def http(server: ClickHouseServer) -> Http:
     return Http(server.url)
+
+
+@pytest.fixture
+def table(http: Http) -> Iterator[str]:
+    """A table with the columns a and b."""
+    name = f"t_{uuid.uuid4().hex}"
+    http.rows(f"CREATE TABLE {name} (a UInt64, b String) ENGINE = MergeTree ORDER BY a")
+    yield name
+    http.rows(f"DROP TABLE {name}")
+
+
+def wait_until(happened: Callable[[], bool], seconds: float = 20.0) -> None:
+    """Ask again and again until it happened; fails after so many seconds."""
+    deadline = time.monotonic() + seconds
+    while not happened():
+        assert time.monotonic() < deadline, "it did not happen in time"

@@ -1,7 +1,6 @@
 """What the local ClickHouse acknowledged is there after a kill, and nothing of a half insert."""
 
 import threading
-import time
 from pathlib import Path
 
 import pytest
@@ -9,7 +8,7 @@ import urllib3
 
 from infra.local.clickhouse.process import ClickHouseServer
 from infra.local.process import FolderInUseError
-from tests.integration.local.conftest import Http
+from tests.integration.local.conftest import Http, wait_until
 
 ROWS = 20_000
 KILLS = 3
@@ -77,9 +76,7 @@ def test_stop_finishes_a_running_insert(tmp_path: Path) -> None:
     running = "SELECT count() FROM system.processes WHERE query LIKE '%sleepEachRow(0.1)%'"
     inserting = threading.Thread(target=insert)
     inserting.start()
-    deadline = time.monotonic() + 20
-    while Http(server.url).rows(running) != [["2"]]:
-        assert time.monotonic() < deadline
+    wait_until(lambda: Http(server.url).rows(running) == [["2"]])
     stopped = server.stop()
     inserting.join()
 

@@ -4,11 +4,8 @@ import gzip
 import socket
 import subprocess
 import threading
-import time
-import uuid
 import zlib
-from collections.abc import Callable, Iterator
-from pathlib import Path
+from collections.abc import Callable
 
 import lz4.frame
 import pytest
@@ -18,7 +15,7 @@ from hypothesis import strategies as st
 
 from infra.local.clickhouse.body import MEMORY_BYTES
 from infra.local.clickhouse.process import ClickHouseServer
-from tests.integration.local.conftest import Http
+from tests.integration.local.conftest import Http, wait_until
 
 COMPRESS: dict[str, Callable[[bytes], bytes]] = {
     "lz4": lz4.frame.compress,
@@ -32,15 +29,6 @@ DECOMPRESS: dict[str, Callable[[bytes], bytes]] = {
     "gzip": gzip.decompress,
     "deflate": zlib.decompress,
 }
-
-
-@pytest.fixture
-def table(http: Http) -> Iterator[str]:
-    """A table with the columns a and b."""
-    name = f"t_{uuid.uuid4().hex}"
-    http.rows(f"CREATE TABLE {name} (a UInt64, b String) ENGINE = MergeTree ORDER BY a")
-    yield name
-    http.rows(f"DROP TABLE {name}")
 
 
 @pytest.mark.parametrize("path", ["/ping", "/"])
@@ -160,74 +148,6 @@ def test_insert_with_the_same_token_is_stored_once(http: Http, table: str) -> No
     assert http.rows(f"SELECT count() FROM {table}") == [["1"]]
 
 
-def test_transport_parameters_never_reach_the_engine(http: Http, table: str) -> None:
-    transport = {
-        "session_id": "transport",
-        "session_timeout": "10",
-        "query_id": "q",
-        "client_protocol_version": "54405",
-        "wait_end_of_query": "1",
-        "buffer_size": "1000",
-        "quota_key": "k",
-        "send_progress_in_http_headers": "1",
-        "http_headers_progress_interval_ms": "1000",
-        "cancel_http_readonly_queries_on_client_close": "1",
-        "enable_http_compression": "1",
-    }
-
-    assert http.rows("SELECT 1", **transport) == [["1"]]
-    assert http.post(f"INSERT INTO {table} VALUES (1, '')", **transport).status == 200
-
-
-def test_state_of_a_request_does_not_reach_the_next(http: Http) -> None:
-    http.rows("USE system")
-    http.rows("SET max_block_size = 7")
-    http.rows("CREATE TEMPORARY TABLE temporary (a UInt8)")
-    http.rows("SELECT 1", max_block_size="9", database="system")
-
-    query = "SELECT currentDatabase(), getSetting('max_block_size') != 7"
-    assert http.rows(query) == [["default", "1"]]
-    assert http.post("SELECT * FROM temporary").code == 60
-
-
-def test_session_keeps_its_own_state_and_nothing_of_a_request(http: Http) -> None:
-    session = {"session_id": uuid.uuid4().hex}
-    http.rows("CREATE TEMPORARY TABLE temporary (a UInt8)", **session)
-    http.rows("INSERT INTO temporary VALUES (1)", **session)
-    http.rows("SET max_block_size = 7", **session)
-    state = "SELECT currentDatabase(), getSetting('max_block_size'), count() FROM temporary"
-
-    inside = http.rows(state, **session, max_block_size="9", database="default")
-    http.rows("SELECT 1", **session, database="system", max_block_size="11", max_threads="1")
-    http.post("SELECT nothing", **session, max_block_size="12")
-
-    assert inside == [["default", "9", "1"]]
-    assert http.rows(state, **session) == [["default", "7", "1"]]
-
-
-def test_session_in_use_is_locked(http: Http) -> None:
-    session = {"session_id": uuid.uuid4().hex}
-    long = threading.Thread(target=lambda: http.rows("SELECT sleep(1.5)", **session))
-    long.start()
-    _wait_until(lambda: http.rows("SELECT count() FROM system.processes")[0][0] == "2")
-
-    answer = http.post("SELECT 1", **session)
-    long.join()
-
-    assert answer.code == 373
-    assert http.rows("SELECT 1", **session) == [["1"]]
-
-
-def test_session_that_must_exist_or_was_closed_is_not_found(http: Http) -> None:
-    session = {"session_id": uuid.uuid4().hex}
-
-    assert http.post("SELECT 1", **session, session_check="1").code == 372
-    http.rows("SELECT 1", **session)
-    http.rows("SELECT 1", **session, session_check="1", close_session="1")
-    assert http.post("SELECT 1", **session, session_check="1").code == 372
-    assert http.post("SELECT 1", **session, session_timeout="3601").code == 374
-
-
 @pytest.mark.parametrize(
     ("query", "parameters", "status", "code"),
     [
@@ -254,22 +174,6 @@ def test_errors_have_clickhouse_code_status_and_message(
 
     assert (answer.status, answer.code) == (status, code)
     assert answer.text.startswith(f"Code: {code}. DB::Exception: ")
-
-
-def test_get_only_reads(http: Http, table: str) -> None:
-    statements = [
-        f"INSERT INTO {table} VALUES (1, '')",
-        f"INSERT INTO {table} SELECT 1, ''",
-        f"DROP TABLE {table}",
-        "CREATE TABLE x (a UInt8) ENGINE = Memory",
-        "SYSTEM FLUSH LOGS",
-    ]
-
-    assert http.get(query="SELECT 1").body == b"1\n"
-    for statement in statements:
-        answer = http.get(query=statement)
-        assert (answer.status, answer.code) == (500, 164), statement
-    assert http.rows(f"SELECT count() FROM {table}") == [["0"]]
 
 
 def test_parameters_are_bound_by_the_engine(http: Http, table: str) -> None:
@@ -326,25 +230,6 @@ def test_result_larger_than_memory_goes_over_disk(http: Http) -> None:
     assert answer.summary["result_rows"] == count
 
 
-@pytest.mark.parametrize(
-    "headers",
-    [
-        {"Host": "evil.example"},
-        {"Origin": "http://evil.example"},
-        {"Origin": "null"},
-        {"Sec-Fetch-Site": "cross-site"},
-    ],
-)
-def test_requests_of_another_site_are_refused(
-    http: Http, table: str, headers: dict[str, str]
-) -> None:
-    answer = http.post(f"INSERT INTO {table} VALUES (1, '')", headers)
-
-    assert (answer.status, answer.code) == (403, 497)
-    assert http.get(headers, query="SELECT 1").status == 403
-    assert http.rows(f"SELECT count() FROM {table}") == [["0"]]
-
-
 def test_client_that_leaves_while_sending_leaves_nothing(
     server: ClickHouseServer, http: Http, table: str
 ) -> None:
@@ -367,9 +252,9 @@ def test_query_of_a_client_that_leaves_is_cancelled(server: ClickHouseServer, ht
     )
     with socket.create_connection((server.host, server.port)) as connection:
         connection.sendall((head + query).encode())
-        _wait_until(lambda: http.rows(running) == [["1"]])
+        wait_until(lambda: http.rows(running) == [["1"]])
 
-    _wait_until(lambda: http.rows(running) == [["0"]])
+    wait_until(lambda: http.rows(running) == [["0"]])
 
 
 def test_queries_run_while_rows_are_inserted(http: Http, table: str) -> None:
@@ -421,23 +306,3 @@ def test_curl_gets_json(server: ClickHouseServer) -> None:
     done = subprocess.run(command, capture_output=True, timeout=30, check=True)
 
     assert done.stdout == b'{"x":1}\n'
-
-
-def test_password_is_asked_for_by_every_way(tmp_path: Path) -> None:
-    with ClickHouseServer(tmp_path, password="right") as server:
-        http = Http(server.url)
-        basic = {"Authorization": "Basic ZGVmYXVsdDpyaWdodA=="}
-        named = {"X-ClickHouse-User": "default", "X-ClickHouse-Key": "right"}
-
-        assert http.post("SELECT 1", basic).status == 200
-        assert http.post("SELECT 1", named).status == 200
-        assert http.post("SELECT 1", user="default", password="right").status == 200
-        for answer in (http.post("SELECT 1"), http.post("SELECT 1", password="wrong")):
-            assert (answer.status, answer.code) == (403, 516)
-        assert http.pool.request("GET", f"{http.url}/ping").status == 200
-
-
-def _wait_until(happened: Callable[[], bool], seconds: float = 20.0) -> None:
-    deadline = time.monotonic() + seconds
-    while not happened():
-        assert time.monotonic() < deadline, "it did not happen in time"
