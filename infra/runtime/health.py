@@ -57,7 +57,7 @@ class HealthServer:
     def __init__(self, health: Health, metrics: Metrics, *, host: str, port: int) -> None:
         self.host = host
         self.port = port
-        self._health = health
+        self.health = health
         self._metrics = metrics
         self._runner: web.AppRunner | None = None
 
@@ -77,9 +77,9 @@ class HealthServer:
         app.router.add_get("/live", self._serve_live)
         app.router.add_get("/ready", self._serve_ready)
         app.router.add_get("/metrics", self._serve_metrics)
-        runner = web.AppRunner(app, access_log=None, handle_signals=False)
+        runner = web.AppRunner(app, access_log=None, shutdown_timeout=_CLOSE_TIMEOUT_S)
         await runner.setup()
-        site = web.TCPSite(runner, self.host, self.port, shutdown_timeout=_CLOSE_TIMEOUT_S)
+        site = web.TCPSite(runner, self.host, self.port)
         try:
             await site.start()
         except OSError as error:
@@ -99,10 +99,10 @@ class HealthServer:
             self._runner = None
 
     async def _serve_live(self, request: web.Request) -> web.Response:
-        return self._response(self._health.live())
+        return self._response(self.health.live())
 
     async def _serve_ready(self, request: web.Request) -> web.Response:
-        return self._response(self._health.ready())
+        return self._response(self.health.ready())
 
     async def _serve_metrics(self, request: web.Request) -> web.Response:
         body = self._metrics.exposition()
@@ -110,7 +110,7 @@ class HealthServer:
 
     def _response(self, verdicts: Mapping[str, Verdict]) -> web.Response:
         ok = all(verdict.ok for verdict in verdicts.values())
-        answer = {"process": self._health.process, "ok": ok, "checks": verdicts}
+        answer = {"process": self.health.process, "ok": ok, "checks": verdicts}
         return web.Response(
             body=msgspec.json.encode(answer),
             status=200 if ok else 503,

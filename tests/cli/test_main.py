@@ -1,0 +1,219 @@
+"""The command's frame: help, exit codes, settings on their way to subcommands."""
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+from typing import Final
+
+import click
+import pytest
+from click.testing import CliRunner, Result
+
+from infra.cli import main
+from infra.cli.failures import Failure
+from infra.runtime.settings import Settings, SettingsError
+from streamgauge import __version__
+
+SLOW_TO_LOAD: Final = (
+    *("aiohttp", "aiokafka", "asyncio", "chdb", "clickhouse_connect", "fastavro", "faust"),
+    *("numpy", "pandas", "rich", "structlog", "websockets"),
+)
+
+
+@pytest.fixture(autouse=True)
+def own_environment(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """A folder without settings, and an environment that is restored with all its variables."""
+    for name in [name for name in os.environ if name.startswith("STREAMGAUGE")]:
+        monkeypatch.delenv(name)
+    for name in ("STREAMGAUGE_CONFIG", "STREAMGAUGE__SINK__BLOCK_ROWS", "no_proxy", "NO_PROXY"):
+        monkeypatch.setenv(name, "")
+        monkeypatch.delenv(name)
+    monkeypatch.chdir(tmp_path)
+
+
+def call(*arguments: str) -> Result:
+    return CliRunner().invoke(main.command, arguments)
+
+
+def with_subcommand(monkeypatch: pytest.MonkeyPatch, subcommand: click.Command) -> None:
+    """Let `streamgauge sink` be this command."""
+    name = "tests.cli.subcommand"
+    module = type(sys)(name)
+    module.command = subcommand  # type: ignore[attr-defined]
+    monkeypatch.setitem(sys.modules, name, module)
+    monkeypatch.setitem(main.COMMANDS, "sink", (name, "A test."))
+
+
+@click.command()
+@click.pass_obj
+def show(settings: Settings) -> None:
+    """Show a setting."""
+    click.echo(settings.sink.block_rows)
+
+
+def failing(error: Exception) -> click.Command:
+    @click.command()
+    def command() -> None:
+        raise error
+
+    return command
+
+
+def test_help_lists_every_subcommand() -> None:
+    result = call("--help")
+
+    assert result.exit_code == 0
+    for name, (_, text) in main.COMMANDS.items():
+        assert f"  {name} " in result.output
+        assert text.split()[0] in result.output
+
+
+def test_version_is_that_of_the_launcher() -> None:
+    assert call("--version").output.strip().endswith(__version__)
+
+
+def test_no_subcommand_and_an_unknown_one_are_wrong_usage() -> None:
+    assert call().exit_code == 2
+    assert call("nothing").exit_code == 2
+    assert "No such command" in call("nothing").output
+
+
+@pytest.mark.parametrize("name", main.COMMANDS)
+def test_each_subcommand_explains_itself(name: str) -> None:
+    result = call(name, "--help")
+
+    assert result.exit_code == 0, result.output
+    assert "Usage:" in result.output
+
+
+def test_help_loads_nothing_that_is_slow_to_load() -> None:
+    program = (
+        "import resource, sys, streamgauge\n"
+        "sys.argv = ['streamgauge', '--help']\n"
+        "try: streamgauge.main()\n"
+        "except SystemExit: pass\n"
+        f"print(*(name for name in {SLOW_TO_LOAD} if name in sys.modules))\n"
+        "usage = resource.getrusage(resource.RUSAGE_SELF)\n"
+        "print(usage.ru_utime + usage.ru_stime)\n"
+    )
+    folder = Path(main.__file__).parents[2]
+    result = subprocess.run(
+        [sys.executable, "-c", program],
+        capture_output=True,
+        text=True,
+        check=True,
+        timeout=60,
+        env=os.environ | {"PYTHONPATH": str(folder)},
+    )
+    loaded, seconds = result.stdout.splitlines()[-2:]
+
+    assert loaded == ""
+    assert float(seconds) < 0.3
+
+
+def test_subcommand_gets_the_settings_of_the_file(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    with_subcommand(monkeypatch, show)
+    path = tmp_path / "mine.toml"
+    path.write_text("[sink]\nblock_rows = 7\n")
+
+    assert call("--config", str(path), "sink").output == "7\n"
+    assert os.environ["STREAMGAUGE_CONFIG"] == str(path)
+
+
+def test_set_overrides_the_file_for_this_process_and_its_children(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    with_subcommand(monkeypatch, show)
+    (tmp_path / "streamgauge.toml").write_text("[sink]\nblock_rows = 7\n")
+
+    assert call("sink").output == "7\n"
+    assert call("--set", "sink.block_rows=8", "sink").output == "8\n"
+    assert os.environ["STREAMGAUGE__SINK__BLOCK_ROWS"] == "8"
+
+
+@pytest.mark.parametrize("override", ["sink.block_rows", "block_rows=1", "=1", ""])
+def test_set_of_no_key_or_no_value_is_wrong_usage(
+    monkeypatch: pytest.MonkeyPatch, override: str
+) -> None:
+    with_subcommand(monkeypatch, show)
+
+    result = call("--set", override, "sink")
+
+    assert result.exit_code == 2
+    assert "KEY=VALUE" in result.output
+
+
+def test_wrong_setting_ends_every_subcommand_but_not_its_help(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    with_subcommand(monkeypatch, show)
+    (tmp_path / "streamgauge.toml").write_text("[sink]\nblock_rows = 0\n")
+
+    result = call("sink")
+
+    assert result.exit_code == 2
+    assert result.stderr.startswith("error: setting sink.block_rows")
+    assert result.stdout == ""
+    assert call("sink", "--help").exit_code == 0
+
+
+@pytest.mark.parametrize(
+    ("error", "code"),
+    [
+        (SettingsError("sink.x", "is wrong"), 2),
+        (ConnectionRefusedError("refused"), 1),
+        (TimeoutError(), 1),
+        (Failure("lost", "Do this."), 1),
+    ],
+)
+def test_error_that_a_user_can_mend_is_one_line(
+    monkeypatch: pytest.MonkeyPatch, error: Exception, code: int
+) -> None:
+    with_subcommand(monkeypatch, failing(error))
+
+    result = call("sink")
+
+    assert result.exit_code == code
+    assert result.stderr.startswith("error: ")
+    assert result.stderr.count("\n") == 1
+
+
+def test_kafka_that_is_away_is_named_with_what_to_do(monkeypatch: pytest.MonkeyPatch) -> None:
+    from aiokafka.errors import KafkaConnectionError
+
+    with_subcommand(monkeypatch, failing(KafkaConnectionError("Unable to bootstrap")))
+
+    result = call("--set", "kafka.bootstrap=broker:1234", "sink")
+
+    assert result.exit_code == 1
+    assert "broker:1234" in result.stderr
+    assert "streamgauge kafka" in result.stderr
+
+
+def test_clickhouse_errors_say_what_to_do(monkeypatch: pytest.MonkeyPatch) -> None:
+    from clickhouse_connect.driver.exceptions import DatabaseError, OperationalError
+
+    with_subcommand(monkeypatch, failing(OperationalError("Connection refused")))
+    assert "does not answer at http://127.0.0.1:8123" in call("sink").stderr
+    with_subcommand(monkeypatch, failing(DatabaseError("Code: 60. DB::Exception: no table")))
+    assert "streamgauge migrate" in call("sink").stderr
+
+
+def test_mistake_of_ours_keeps_its_traceback(monkeypatch: pytest.MonkeyPatch) -> None:
+    with_subcommand(monkeypatch, failing(KeyError("ours")))
+
+    assert isinstance(call("sink").exception, KeyError)
+
+
+def test_servers_on_this_machine_are_never_asked_by_way_of_a_proxy(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    with_subcommand(monkeypatch, show)
+    monkeypatch.setenv("no_proxy", "example.com")
+
+    call("sink")
+
+    assert os.environ["NO_PROXY"].split(",")[:2] == ["example.com", "127.0.0.1"]
