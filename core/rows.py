@@ -5,17 +5,27 @@ idx), in the raw log (raw_partition, raw_offset) and in the event log (topic, pa
 row). Column names and order are the contract with `schemas/clickhouse`; a test holds them equal.
 """
 
-from decimal import Decimal
-from typing import Any, Final
+from array import array
+from collections.abc import Iterable, Sequence
+from functools import lru_cache
+from operator import attrgetter
+from typing import Any, Final, TypeVar
 
+import msgspec
+
+from core.decimals import DecimalError, mantissa, plain
 from core.events import (
     BookBatch,
+    BookSnapshot,
     EventBatch,
+    Fault,
     FaultBatch,
     Header,
     StabilityBatch,
+    StreamSecond,
     TradeBatch,
 )
+from core.letters import DeadLetter
 
 ORIGIN: Final = (
     "exchange",
@@ -103,124 +113,257 @@ STABILITY: Final = (
     "queue_age_ns",
     "paused_ns",
 )
+DEAD_LETTERS: Final = (
+    "log_id",
+    "topic",
+    "partition",
+    "offset",
+    "consumer",
+    "reason",
+    "ts",
+    "key",
+    "value",
+    "letter_log_id",
+    "letter_partition",
+    "letter_offset",
+)
 
 TABLES: Final = {
     "trades": "trades",
     "books": "books",
     "faults": "faults",
     "stability": "stability_1s",
+    "dead_letters": "dead_letters",
 }
-"""Event kind to table name."""
+"""Record kind to table name."""
 
 COLUMNS: Final = {
     "trades": ORIGIN + TRADES,
     "books": ORIGIN + BOOKS,
     "faults": ORIGIN + FAULTS,
     "stability": ORIGIN + STABILITY,
+    "dead_letters": DEAD_LETTERS,
 }
-"""Event kind to column names, in the order of `RowBuffer.columns`."""
+"""Record kind to column names, in the order of `RowBuffer.columns`."""
+
+TIMES: Final = {
+    "trades": "ts_recv",
+    "books": "ts_recv",
+    "faults": "ts_recv",
+    "stability": "ts",
+    "dead_letters": "ts",
+}
+"""Record kind to the time that partitions its table."""
+
+DECIMAL_SCALE: Final = 18
+DECIMAL_BYTES: Final = 16
+"""A decimal column holds ClickHouse's own Decimal(38, 18): little-endian, times 10**18."""
+
+_CACHE_MAX: Final = 16_384
+_Fact = TypeVar("_Fact", BookSnapshot, Fault, StreamSecond)
+
+
+class Place(msgspec.Struct, frozen=True, order=True):
+    """A partition of a topic of one log; `log_id` is the log's identity."""
+
+    log_id: str
+    topic: str
+    partition: int
 
 
 class RowBuffer:
     """Rows of one table, gathered by column from the records of one partition.
 
-    `columns[i]` holds the values of `COLUMNS[kind][i]`: str, int, None, Decimal or lists of
-    Decimal; times are int ns, enums their numbers.
+    Integers, times (ns) and enum numbers are held in arrays, text in lists, decimals as 16 bytes
+    each (see `DECIMAL_BYTES`) and ladders as their concatenation; None stands for null.
     """
 
-    def __init__(self, kind: str, log_id: str, topic: str, partition: int) -> None:
+    def __init__(self, kind: str, place: Place) -> None:
         self.kind = kind
-        self.columns: list[list[Any]] = [[] for _ in COLUMNS[kind]]
-        self._place = (log_id, topic, partition)
+        self.place = place
+        self._columns: dict[str, Any] = {name: _empty(kind, name) for name in COLUMNS[kind]}
+        self._rows = 0
+        self._texts: dict[str, str] = {}
 
     def __len__(self) -> int:
-        return len(self.columns[0])
+        return self._rows
 
-    def append(self, batch: EventBatch, offset: int) -> int:
+    @property
+    def columns(self) -> list[Sequence[Any]]:
+        """The values of `COLUMNS[kind]`, in that order, each as long as the buffer."""
+        columns = self._columns
+        names = ("letter_log_id", "", "letter_partition")
+        if self.kind != "dead_letters":
+            names = ("log_id", "topic", "partition")
+        place = self.place
+        constants = dict(zip(names, (place.log_id, place.topic, place.partition), strict=True))
+        return [
+            [constants[name]] * self._rows if name in constants else column
+            for name, column in columns.items()
+        ]
+
+    def append(self, batch: EventBatch | DeadLetter, offset: int) -> int:
         """Add every fact of the record at `offset` and return how many there were.
 
         Raises:
-            ValueError: the batch is not of this buffer's kind.
+            ValueError: the batch is not of this buffer's kind, or a value has no place in the
+                table; the buffer is then unchanged.
         """
-        origin: tuple[Any, Any]
-        if isinstance(batch, TradeBatch) and self.kind == "trades":
-            facts = _trade_columns(batch)
-            origin = (batch.numbers, batch.indices)
-        elif isinstance(batch, BookBatch) and self.kind == "books":
-            facts = _book_columns(batch)
-            origin = _origin(batch.books)
-        elif isinstance(batch, FaultBatch) and self.kind == "faults":
-            facts = [[getattr(f, name) for f in batch.faults] for name in FAULTS]
-            origin = _origin(batch.faults)
-        elif isinstance(batch, StabilityBatch) and self.kind == "stability":
-            facts = [[getattr(s, name) for s in batch.seconds] for name in STABILITY]
-            origin = _origin(batch.seconds)
-        else:
-            raise ValueError(f"{type(batch).__name__} has no rows in table {TABLES[self.kind]}")
+        try:
+            added = self._added(batch, offset)
+        except (OverflowError, TypeError) as error:
+            raise ValueError(f"a value has no place in {TABLES[self.kind]}: {error}") from error
+        columns = self._columns
+        for name, values in added.items():
+            columns[name].extend(values)
         count = len(batch)
-        self._append_origin(batch.header, origin, offset, count)
-        for column, values in zip(self.columns[len(ORIGIN) :], facts, strict=True):
-            column.extend(values)
+        self._rows += count
         return count
 
-    def _append_origin(
-        self, header: Header, origin: tuple[Any, Any], offset: int, count: int
-    ) -> None:
-        address = header.address
-        log_id, topic, partition = self._place
-        columns = self.columns
-        constants = (address.exchange, address.shard, address.line, address.epoch)
-        for column, value in zip(columns, constants, strict=False):
-            column.extend([value] * count)
-        columns[4].extend(origin[0])
-        columns[5].extend(origin[1])
-        constants_after = (
-            header.raw_partition,
-            header.raw_offset,
-            log_id,
-            topic,
-            partition,
-            offset,
-        )
-        for column, value in zip(columns[6:12], constants_after, strict=True):
-            column.extend([value] * count)
-        columns[12].extend(range(count))
+    def _added(self, batch: EventBatch | DeadLetter, offset: int) -> dict[str, Sequence[Any]]:
+        kind = self.kind
+        if isinstance(batch, TradeBatch) and kind == "trades":
+            origin = _origin(batch.header, batch.numbers, batch.indices, offset)
+            return origin | self._trade_columns(batch)
+        if isinstance(batch, BookBatch) and kind == "books":
+            return _origin_of(batch.header, batch.books, offset) | self._book_columns(batch)
+        if isinstance(batch, FaultBatch) and kind == "faults":
+            facts = _fields(kind, FAULTS, batch.faults)
+            return _origin_of(batch.header, batch.faults, offset) | facts
+        if isinstance(batch, StabilityBatch) and kind == "stability":
+            facts = _fields(kind, STABILITY, batch.seconds)
+            return _origin_of(batch.header, batch.seconds, offset) | facts
+        if isinstance(batch, DeadLetter) and kind == "dead_letters":
+            letter = {name: [getattr(batch, name)] for name in DEAD_LETTERS[:9]}
+            return letter | {"letter_offset": array("q", (offset,))}
+        raise ValueError(f"{type(batch).__name__} has no rows in table {TABLES[kind]}")
+
+    def _trade_columns(self, batch: TradeBatch) -> dict[str, Sequence[Any]]:
+        return {
+            "symbol": self._shared(batch.symbols),
+            "trade_id": batch.trade_ids,
+            "sequence": [None if sequence < 0 else sequence for sequence in batch.sequences],
+            "price": [_stored(price) for price in batch.prices],
+            "size": [_stored(size) for size in batch.sizes],
+            "side": array("b", batch.sides),
+            "ts_event": array("q", batch.ts_event),
+            "ts_recv": array("q", batch.ts_recv),
+            "quality": array("H", batch.quality),
+        }
+
+    def _book_columns(self, batch: BookBatch) -> dict[str, Sequence[Any]]:
+        columns = _fields("books", (*BOOKS[:6], "digest"), batch.books)
+        for side in ("bid", "ask"):
+            prices, sizes = attrgetter(f"{side}_prices"), attrgetter(f"{side}_sizes")
+            columns[f"{side}_prices"] = [
+                _ladder(prices(book), book.price_exponent) for book in batch.books
+            ]
+            columns[f"{side}_sizes"] = [
+                _ladder(sizes(book), book.size_exponent) for book in batch.books
+            ]
+        return columns
+
+    def _shared(self, texts: list[str]) -> list[str]:
+        """Return equal texts as one object: a block holds the same few symbols many times."""
+        if len(self._texts) > _CACHE_MAX:
+            self._texts.clear()
+        shared = self._texts.setdefault
+        return [shared(text, text) for text in texts]
 
 
-def _origin(facts: Any) -> tuple[list[int], list[int]]:
-    return [fact.number for fact in facts], [fact.index for fact in facts]
+@lru_cache(maxsize=_CACHE_MAX)
+def _stored(text: str) -> bytes:
+    """Return decimal text in its stored form; remembered, because prices repeat."""
+    return mantissa(plain(text), DECIMAL_SCALE).to_bytes(DECIMAL_BYTES, "little")
 
 
-def _trade_columns(batch: TradeBatch) -> list[Any]:
-    return [
-        batch.symbols,
-        batch.trade_ids,
-        [None if sequence < 0 else sequence for sequence in batch.sequences],
-        [Decimal(price) for price in batch.prices],
-        [Decimal(size) for size in batch.sizes],
-        batch.sides,
-        batch.ts_event,
-        batch.ts_recv,
-        batch.quality,
-    ]
+def decimal_text(stored: bytes) -> str:
+    """Return a stored decimal as plain text with all its decimals, for people and tests."""
+    digits = str(abs(value := int.from_bytes(stored, "little", signed=True)))
+    digits = digits.rjust(DECIMAL_SCALE + 1, "0")
+    return f"{'-' if value < 0 else ''}{digits[:-DECIMAL_SCALE]}.{digits[-DECIMAL_SCALE:]}"
 
 
-def _book_columns(batch: BookBatch) -> list[Any]:
-    books = batch.books
-    return [
-        [book.symbol for book in books],
-        [book.sequence for book in books],
-        [book.ts_event for book in books],
-        [book.ts_recv for book in books],
-        [book.ts_sample for book in books],
-        [book.quality for book in books],
-        [_scaled(book.bid_prices, book.price_exponent) for book in books],
-        [_scaled(book.bid_sizes, book.size_exponent) for book in books],
-        [_scaled(book.ask_prices, book.price_exponent) for book in books],
-        [_scaled(book.ask_sizes, book.size_exponent) for book in books],
-        [book.digest for book in books],
-    ]
+def _ladder(mantissas: list[int], exponent: int) -> bytes:
+    """Return the decimals `mantissa * 10**-exponent` in their stored form, one after the other."""
+    if not 0 <= exponent <= 2 * DECIMAL_SCALE:
+        raise DecimalError(f"an exponent of {exponent}; expected 0 to {2 * DECIMAL_SCALE}")
+    if exponent <= DECIMAL_SCALE:
+        factor = 10 ** (DECIMAL_SCALE - exponent)
+        scaled = [value * factor for value in mantissas]
+    else:
+        divisor = 10 ** (exponent - DECIMAL_SCALE)
+        if any(value % divisor for value in mantissas):
+            raise DecimalError(f"more than {DECIMAL_SCALE} decimals in a ladder")
+        scaled = [value // divisor for value in mantissas]
+    return b"".join([value.to_bytes(DECIMAL_BYTES, "little", signed=True) for value in scaled])
 
 
-def _scaled(mantissas: list[int], exponent: int) -> list[Decimal]:
-    return [Decimal(mantissa).scaleb(-exponent) for mantissa in mantissas]
+def _origin_of(header: Header, facts: Sequence[_Fact], offset: int) -> dict[str, Sequence[Any]]:
+    numbers = [fact.number for fact in facts]
+    return _origin(header, numbers, [fact.index for fact in facts], offset)
+
+
+def _origin(
+    header: Header, numbers: Iterable[int], indices: Sequence[int], offset: int
+) -> dict[str, Sequence[Any]]:
+    address = header.address
+    count = len(indices)
+    return {
+        "exchange": [address.exchange] * count,
+        "shard": [address.shard] * count,
+        "line": [address.line] * count,
+        "epoch": array("q", (address.epoch,)) * count,
+        "number": array("q", numbers),
+        "idx": array("i", indices),
+        "raw_partition": array("i", (header.raw_partition,)) * count,
+        "raw_offset": array("q", (header.raw_offset,)) * count,
+        "offset": array("q", (offset,)) * count,
+        "row": array("i", range(count)),
+    }
+
+
+def _fields(kind: str, names: Iterable[str], facts: Sequence[_Fact]) -> dict[str, Sequence[Any]]:
+    columns: dict[str, Sequence[Any]] = {}
+    for name in names:
+        values = list(map(attrgetter(name), facts))
+        code = _CODES[kind].get(name)
+        columns[name] = array(code, values) if code else values
+    return columns
+
+
+def _empty(kind: str, name: str) -> Any:
+    code = _CODES[kind].get(name)
+    return array(code) if code else []
+
+
+_ORIGIN_CODES: Final = {
+    "epoch": "q",
+    "number": "q",
+    "idx": "i",
+    "raw_partition": "i",
+    "raw_offset": "q",
+    "offset": "q",
+    "row": "i",
+}
+_TEXT: Final = ("channel", "symbol")
+_MAY_BE_NULL: Final = (
+    "age_ns",
+    "latency_min_ns",
+    "latency_p50_ns",
+    "latency_p90_ns",
+    "latency_p99_ns",
+    "latency_max_ns",
+    "jitter_ns",
+    "heartbeat_rtt_ns",
+    "book_state",
+)
+_CODES: Final = {
+    "trades": _ORIGIN_CODES | {"side": "b", "ts_event": "q", "ts_recv": "q", "quality": "H"},
+    "books": _ORIGIN_CODES | {"ts_recv": "q", "ts_sample": "q", "quality": "H", "digest": "I"},
+    "faults": _ORIGIN_CODES | {"kind": "h", "ts_recv": "q"},
+    "stability": _ORIGIN_CODES
+    | {name: "q" for name in STABILITY if name not in _MAY_BE_NULL and name not in _TEXT},
+    "dead_letters": {"letter_offset": "q"},
+}
+"""Columns without nulls that hold integers: their array type, which also checks their range."""

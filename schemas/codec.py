@@ -10,6 +10,7 @@ from typing import Any, Final, TypeVar
 
 import msgspec
 
+from core.decimals import MAX_DECIMALS
 from core.events import (
     BookBatch,
     BookSnapshot,
@@ -25,29 +26,15 @@ from core.events import (
     TradeBatch,
 )
 from core.frames import Address, Frame, FrameBatch, FrameKind
+from core.letters import DeadLetter
 from schemas.registry import CodecError, codec
 
 _Fact = TypeVar("_Fact")
 _KINDS: Final = {int(kind): kind for kind in FrameKind}
 _FAULTS: Final = {int(kind): kind for kind in FaultKind}
 _STATES: Final = {int(state): state for state in BookState}
+_EXPONENT_MAX: Final = 2 * MAX_DECIMALS
 _LADDERS: Final = ("bid_prices", "bid_sizes", "ask_prices", "ask_sizes")
-
-
-class DeadLetter(msgspec.Struct, frozen=True):
-    """A record that a consumer could not use: where it stands, who gave it up and why.
-
-    `ts` is the record's Kafka timestamp in ns; `reason` at most 500 characters.
-    """
-
-    topic: str
-    partition: int
-    offset: int
-    consumer: str
-    reason: str
-    ts: int
-    key: bytes | None
-    value: bytes | None
 
 
 def encode_frame_batch(batch: FrameBatch) -> bytes:
@@ -177,6 +164,8 @@ def _decode_books(value: bytes | None) -> BookBatch:
         for ladder in _LADDERS:
             fields[ladder] = list(_unpacked(fields[ladder], "q"))
         book = BookSnapshot(**fields)
+        if not (0 <= book.price_exponent <= _EXPONENT_MAX >= book.size_exponent >= 0):
+            raise CodecError(f"book_batch: an exponent is not 0 to {_EXPONENT_MAX}: {book.symbol}")
         if len(book.bid_prices) != len(book.bid_sizes) or len(book.ask_prices) != len(
             book.ask_sizes
         ):
