@@ -61,17 +61,17 @@ class Codec:
         current = document(AVRO_FOLDER / f"{name}.avsc")
         self.name = name
         self._schema = parse_schema(current)
-        self._header = frame_header(current)
-        self._writers: dict[bytes, Any] = {self._header: None}
+        self.header = frame_header(current)
+        self._writers: dict[bytes, Any] = {self.header: None}
         for version in released(name):
             header = frame_header(version)
-            if header != self._header:
+            if header != self.header:
                 self._writers[header] = parse_schema(version)
 
     def encode(self, record: dict[str, Any]) -> bytes:
         """Return `record` framed and encoded."""
         buffer = io.BytesIO()
-        buffer.write(self._header)
+        buffer.write(self.header)
         schemaless_writer(buffer, self._schema, record)
         return buffer.getvalue()
 

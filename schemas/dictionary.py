@@ -1,0 +1,77 @@
+"""The data dictionary: every column of every table, from the comments in the SQL.
+
+`python -m schemas.dictionary` writes `docs/data-dictionary.md`; a test holds the two equal.
+"""
+
+from pathlib import Path
+from typing import Final
+
+from schemas.tables import Column, Table, tables
+
+FILE: Final = Path(__file__).parents[1] / "docs" / "data-dictionary.md"
+UNITS: Final = {
+    "bytes": "bytes",
+    "checksum": "a checksum; compare for equality only",
+    "count": "a number of things, from 0",
+    "enum": "one of the names in the type",
+    "flags": "a sum of powers of two, 0 for none",
+    "id": "an identity; compare for equality, or order where the meaning says so",
+    "name": "a name from a small set",
+    "ns": "nanoseconds",
+    "offset": "an offset in a Kafka partition, from 0",
+    "partition": "a Kafka partition, from 0",
+    "price": "exact decimal, in the venue's quotation of the instrument",
+    "size": "exact decimal, in the venue's unit of the instrument (base currency or contracts)",
+    "text": "text for people",
+    "time": "a moment in UTC with nanoseconds",
+}
+"""What the unit in a column's comment means."""
+
+_INTRODUCTION: Final = """\
+# Data dictionary
+
+Every column of every ClickHouse table. This page is made from the comments in
+`schemas/clickhouse/*.sql` by `python -m schemas.dictionary`; the same comments are in the database
+(`SELECT table, name, comment FROM system.columns WHERE database = currentDatabase()`).
+
+## How to read a row
+
+A row of `trades`, `books`, `faults` or `stability_1s` is one fact with its whole origin:
+
+- **in the exchange's stream:** `exchange, shard, line, epoch, number, idx`: which socket, which of
+  its openings, which frame, which fact of that frame. This is the identity of the fact: it is the
+  same however often the log is replayed, and no two rows share it.
+- **in the raw log:** `raw_partition, raw_offset` on the topic `raw.<exchange>`: the record that
+  holds the bytes as they were received.
+- **in the event log:** `log_id, topic, partition, offset, row`: the record the row was read from.
+  `blocks` says of every range of these offsets what became of it; `streamgauge reconcile` checks
+  it.
+
+`quality = 0` means that nothing is known against a row: one predicate is an analyst's filter.
+
+## Units
+
+| unit | meaning |
+|---|---|
+"""
+
+
+def document() -> str:
+    """Return the whole page."""
+    units = "".join(f"| {unit} | {meaning} |\n" for unit, meaning in UNITS.items())
+    return _INTRODUCTION + units + "".join(_section(table) for table in tables().values())
+
+
+def _section(table: Table) -> str:
+    head = f"\n## {table.name}\n\n{table.meaning}\n\n| column | type | unit | null | meaning |\n"
+    return head + "|---|---|---|---|---|\n" + "".join(_line(column) for column in table.columns)
+
+
+def _line(column: Column) -> str:
+    meaning = column.meaning.replace("|", "\\|")
+    null = "yes" if column.nullable else "no"
+    return f"| `{column.name}` | `{column.type}` | {column.unit} | {null} | {meaning} |\n"
+
+
+if __name__ == "__main__":
+    FILE.write_text(document(), encoding="utf-8")
