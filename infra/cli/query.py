@@ -96,7 +96,9 @@ def _print_table(answer: HTTPResponse) -> None:
             table.add_row(*map(Text, row))
         else:
             more += 1
-    console = Console(highlight=False)
+    # Without a colour system rich leaves out bold and dim, too.
+    plain = click.get_current_context().color is False
+    console = Console(highlight=False, color_system=None if plain else "auto")
     console.print(table)
     if more:
         console.print(f"… and {more:,} rows more; --tsv or --json prints all", style="dim")
