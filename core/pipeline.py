@@ -93,6 +93,8 @@ class ShardPipeline:
         self.settings = settings
         self.instruments: dict[str, Instrument] = {}
         self.duplicate_batches = 0
+        self.decode_errors = 0
+        """Frames that could not be read, over all epochs."""
         self._epoch = 0
         self._next_number = -1
         self._chain = CHAIN_START
@@ -510,6 +512,7 @@ class ShardPipeline:
         instrument.book_stream.state(instrument.book.state, self._frame.ts_mono)
 
     def _undecoded(self, frame: Frame, reason: str, symbol: str = "") -> None:
+        self.decode_errors += 1
         self._connection.decode_errors += 1
         if self._spell_fault():
             found = f"{reason[:120]}: {frame.payload[:80].decode(errors='replace')}"

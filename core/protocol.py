@@ -193,6 +193,8 @@ class Exchange(Protocol):
     """One venue. Implementations are stateless; `id` numbers our requests on one socket."""
 
     name: str
+    aliases: tuple[str, ...]
+    """Other names of this wire format, as headers of recordings spell them."""
     endpoints: Endpoints
     capabilities: Capabilities
     pacing: Pacing

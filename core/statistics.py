@@ -44,6 +44,11 @@ class StreamStatistics:
         self._state_ns = [0, 0, 0, 0]
         self._before = SyncCounters()
 
+    @property
+    def has_frames(self) -> bool:
+        """Say whether a frame was ever counted."""
+        return self._last_mono is not None
+
     def frame(self, size: int, ts_mono: int) -> None:
         """Count a frame of `size` bytes."""
         self.frames += 1

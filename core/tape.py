@@ -1,11 +1,12 @@
-"""Recorded sessions: `frames-tsv v1` text to frames, and the books a replay of it gives.
+"""Recorded sessions: `frames-tsv v1` text to frames, and frames to the batches of a replay.
 
-The format: gzip-compressed UTF-8; header lines `# key: value`; then records of four columns
-separated by one TAB: receive time in ns (0 for unknown), kind C, S, R or H, where, payload.
+The format: UTF-8 text, usually gzip-compressed; header lines `# key: value`; then records of four
+columns separated by one TAB: receive time in ns (0 for unknown), kind C, S, R or H, where, payload.
 Nothing here opens files.
 """
 
 from collections.abc import Iterable, Iterator
+from itertools import islice
 from typing import Final
 
 import msgspec
@@ -25,6 +26,9 @@ KINDS: Final = {
     "R": FrameKind.RECEIVED,
     "H": FrameKind.RESPONSE,
 }
+_TIME_DIGITS: Final = 19
+"""Longest receive time: the digits of 2**63 - 1."""
+_TIME_MAX: Final = (1 << 63) - 1
 
 
 class TapeError(ValueError):
@@ -38,45 +42,81 @@ class Tape(msgspec.Struct, frozen=True):
     frames: list[Frame]
 
 
+class TapeReader:
+    """Reads a recording line by line, so that a long one needs little memory.
+
+    `header` is complete from the start, `header_lines` says where each key stands; iterating
+    gives the frames. `line` is the number of the last line that was read, from 1.
+
+    Raises:
+        TapeError: while iterating, where a record is malformed.
+    """
+
+    def __init__(self, lines: Iterable[str]) -> None:
+        self.header: dict[str, str] = {}
+        self.header_lines: dict[str, int] = {}
+        self.line = 0
+        self._lines = iter(lines)
+        self._first = self._read_header()
+
+    def __iter__(self) -> Iterator[Frame]:
+        text, self._first = self._first, ""
+        if text:
+            yield self._record(text)
+        for line in self._lines:
+            self.line += 1
+            text = line.rstrip("\r\n")
+            if text:
+                yield self._record(text)
+
+    def _read_header(self) -> str:
+        """Read up to the first record and return its text, empty where there is none."""
+        for line in self._lines:
+            self.line += 1
+            text = line.rstrip("\r\n")
+            if text and not text.startswith("#"):
+                return text
+            key, colon, value = text[1:].partition(":")
+            if colon:
+                self.header[key.strip()] = value.strip()
+                self.header_lines[key.strip()] = self.line
+        return ""
+
+    def _record(self, text: str) -> Frame:
+        columns = text.split("\t", 3)
+        if len(columns) != 4:
+            raise self._malformed(f"expected 4 columns, found {len(columns)}")
+        received, kind, where, payload = columns
+        if not (received.isdecimal() and received.isascii() and len(received) <= _TIME_DIGITS):
+            raise self._malformed(f"expected a time in ns, found {received[:40]!r}")
+        time = int(received)
+        if time > _TIME_MAX:
+            raise self._malformed(f"expected a time in ns, found {received[:40]!r}")
+        if kind not in KINDS:
+            raise self._malformed(f"expected kind C, S, R or H, found {kind[:40]!r}")
+        return Frame(KINDS[kind], time, time, where, payload.encode())
+
+    def _malformed(self, reason: str) -> TapeError:
+        return TapeError(f"line {self.line}: {reason}")
+
+
 def read_tape(lines: Iterable[str]) -> Tape:
-    """Return the recording in decompressed `lines`.
+    """Return the whole recording in decompressed `lines`.
 
     Raises:
         TapeError: a record is malformed.
     """
-    header: dict[str, str] = {}
-    frames: list[Frame] = []
-    in_header = True
-    for row, line in enumerate(lines, start=1):
-        text = line.rstrip("\r\n")
-        if in_header and text.startswith("#"):
-            key, _, value = text[1:].partition(":")
-            header[key.strip()] = value.strip()
-            continue
-        in_header = False
-        if text:
-            frames.append(_record(text, row))
-    return Tape(header, frames)
+    reader = TapeReader(lines)
+    return Tape(reader.header, list(reader))
 
 
-def batches(tape: Tape, exchange: str, size: int = 50) -> Iterator[FrameBatch]:
-    """Cut a recording into batches of `size` frames of one epoch."""
+def batches(frames: Iterable[Frame], exchange: str, size: int = 50) -> Iterator[FrameBatch]:
+    """Cut a recording's frames into batches of `size` frames of one epoch."""
     address = Address(exchange, "tape", "A", 1)
     chain = CHAIN_START
-    for start in range(0, len(tape.frames), size):
-        frames = tape.frames[start : start + size]
-        before, chain = chain, chained(chain, frames)
-        yield FrameBatch(address, start, before, chain, frames)
-
-
-def _record(text: str, row: int) -> Frame:
-    columns = text.split("\t", 3)
-    if len(columns) != 4:
-        raise TapeError(f"line {row}: expected 4 columns, found {len(columns)}")
-    received, kind, where, payload = columns
-    if not (received.isdecimal() and len(received) < 20):
-        raise TapeError(f"line {row}: expected ns, found {received[:40]!r}")
-    if kind not in KINDS:
-        raise TapeError(f"line {row}: expected kind C, S, R or H, found {kind[:40]!r}")
-    time = int(received)
-    return Frame(KINDS[kind], time, time, where, payload.encode())
+    number = 0
+    remaining = iter(frames)
+    while cut := list(islice(remaining, size)):
+        before, chain = chain, chained(chain, cut)
+        yield FrameBatch(address, number, before, chain, cut)
+        number += len(cut)

@@ -121,6 +121,7 @@ class Binance:
     """See the module's docstring."""
 
     name = "binance"
+    aliases = ("binance spot",)
     endpoints = Endpoints("wss://data-stream.binance.vision/ws", "https://data-api.binance.vision")
     capabilities = Capabilities(
         scheme=Scheme.CHAIN,

@@ -120,6 +120,7 @@ class BinanceUsdm:
     """See the module's docstring."""
 
     name = "binance_usdm"
+    aliases = ("binance usd-m futures",)
     endpoints = Endpoints("wss://fstream.binance.com/public/ws", "https://fapi.binance.com")
     capabilities = Capabilities(
         scheme=Scheme.CHAIN,

@@ -163,6 +163,7 @@ class Deribit:
     """See the module's docstring."""
 
     name = "deribit"
+    aliases: tuple[str, ...] = ()
     endpoints = Endpoints("wss://www.deribit.com/ws/api/v2", "https://www.deribit.com")
     capabilities = Capabilities(
         scheme=Scheme.CHAIN,

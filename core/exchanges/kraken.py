@@ -146,6 +146,7 @@ class Kraken:
     """See the module's docstring."""
 
     name = "kraken"
+    aliases = ("kraken spot websocket v2", "kraken v2 and futures")
     endpoints = Endpoints("wss://ws.kraken.com/v2", "https://api.kraken.com")
     capabilities = Capabilities(
         scheme=Scheme.CHECKSUM,

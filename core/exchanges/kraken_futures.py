@@ -111,6 +111,7 @@ class KrakenFutures:
     """See the module's docstring."""
 
     name = "kraken_futures"
+    aliases = ("kraken futures websocket v1",)
     endpoints = Endpoints("wss://futures.kraken.com/ws/v1", "https://futures.kraken.com")
     capabilities = Capabilities(
         scheme=Scheme.CHAIN,

@@ -92,6 +92,7 @@ class KrakenV1:
     """See the module's docstring."""
 
     name = "kraken_v1"
+    aliases = ("kraken spot websocket v1",)
     endpoints = Endpoints("wss://ws.kraken.com", "https://api.kraken.com")
     capabilities = Capabilities(
         scheme=Scheme.CHECKSUM,
