@@ -13,10 +13,11 @@ import signal
 import sys
 from pathlib import Path
 
-from infra.local.clickhouse.engine import Engine, EngineError
+from infra.local.clickhouse.engine import Engine
 from infra.local.clickhouse.process import PASSWORD_VARIABLE
 from infra.local.clickhouse.request import Account
 from infra.local.clickhouse.server import Limits, Server
+from infra.local.clickhouse.sessions import EngineError
 from infra.local.process import HOST
 
 

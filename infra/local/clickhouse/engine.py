@@ -9,7 +9,6 @@ import contextlib
 import json
 import os
 import re
-import threading
 import time
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
@@ -19,6 +18,7 @@ from typing import Any
 import chdb
 
 from infra.local.clickhouse.body import PIECE_BYTES, Spool
+from infra.local.clickhouse.sessions import EngineError, Session, Sessions
 from infra.local.clickhouse.statement import (
     Insert,
     first_word,
@@ -29,9 +29,8 @@ from infra.local.clickhouse.statement import (
 
 QUERY_BYTES_MAX = 256 << 10
 RESULT_BYTES_MAX = 4 << 30
-SESSIONS_MAX = 256
-SESSION_SECONDS = 60
-SESSION_SECONDS_MAX = 3600
+# A result that is made as a whole is in memory, as text several times larger than its columns.
+WHOLE_RESULT_BYTES_MAX = 64 << 20
 
 # Results of these formats may be made block by block; others have a head or a tail.
 STREAMED_FORMATS = frozenset(
@@ -41,35 +40,13 @@ STREAMED_FORMATS = frozenset(
     }
 )
 READONLY = 164
-SESSION_NOT_FOUND = 372
-SESSION_IS_LOCKED = 373
-TOO_MANY_SESSIONS = 202
 RESULT_TOO_LARGE = 396
 SYNTAX_ERROR = 62
-INVALID_SESSION_TIMEOUT = 374
 UNKNOWN_EXCEPTION = 1002
 
 _ERROR = re.compile(r"Code: (\d+)\. DB::Exception: (.*)", re.DOTALL)
 _VERSION_TAIL = re.compile(r" \(version [\d.]+\)\.?$")
 _SETTING_NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_.]*")
-
-
-class EngineError(Exception):
-    """The engine refused or failed; the code and text are ClickHouse's."""
-
-    def __init__(self, code: int, message: str) -> None:
-        super().__init__(message)
-        self.code = code
-
-
-@dataclass(frozen=True)
-class Session:
-    """The named session that a request belongs to."""
-
-    name: str
-    seconds: int = SESSION_SECONDS
-    must_exist: bool = False
-    close: bool = False
 
 
 @dataclass(frozen=True)
@@ -100,14 +77,6 @@ class Outcome:
     elapsed_ns: int = 0
 
 
-@dataclass
-class _OpenSession:
-    handle: Any
-    seconds: int
-    expires: float = 0.0
-    busy: bool = False
-
-
 class Engine:
     """The engine on one folder. Methods block and may be called from many threads."""
 
@@ -128,18 +97,14 @@ class Engine:
         options = f"max_server_memory_usage={memory_mb << 20}&mark_cache_size={64 << 20}"
         with _translated():
             self._root = _connect(f"{self._path}?{options}")
-        self._sessions: dict[str, _OpenSession] = {}
-        self._sessions_lock = threading.Lock()
+        self._sessions = Sessions(self._open_session)
         names = "version(), timezone(), hostName()"
         row = _query(self._root, f"SELECT {names}", "TabSeparated").bytes().decode()
         self.version, self.timezone, self.host_name = row.rstrip("\n").split("\t")
 
     def close(self) -> None:
         """Close every handle, and with the last the engine."""
-        with self._sessions_lock:
-            for session in self._sessions.values():
-                session.handle.close()
-            self._sessions.clear()
+        self._sessions.close()
         self._root.close()
 
     def run(self, job: Job, data: Spool, result: Spool) -> Outcome:
@@ -170,8 +135,10 @@ class Engine:
     @contextlib.contextmanager
     def _handle(self, job: Job) -> Iterator[Any]:
         settings = {"log_comment": _comment(job.query_id), **job.settings}
+        if job.insert is None and not _may_stream(job):
+            settings.setdefault("max_result_bytes", str(WHOLE_RESULT_BYTES_MAX))
         if job.session is not None:
-            with self._session_handle(job.session) as handle, _borrowed(handle, job, settings):
+            with self._sessions.take(job.session) as handle, _borrowed(handle, job, settings):
                 yield handle
             return
         handle = _connect(self._path)
@@ -183,45 +150,10 @@ class Engine:
         finally:
             handle.close()
 
-    @contextlib.contextmanager
-    def _session_handle(self, wanted: Session) -> Iterator[Any]:
-        with self._sessions_lock:
-            session = self._find_session(wanted)
-            session.busy = True
-        try:
-            yield session.handle
-        finally:
-            with self._sessions_lock:
-                session.busy = False
-                session.expires = time.monotonic() + session.seconds
-                if wanted.close:
-                    self._sessions.pop(wanted.name).handle.close()
-
-    def _find_session(self, wanted: Session) -> _OpenSession:
-        if not 0 < wanted.seconds <= SESSION_SECONDS_MAX:
-            raise EngineError(
-                INVALID_SESSION_TIMEOUT,
-                f"Session timeout '{wanted.seconds}' must be 1 to {SESSION_SECONDS_MAX} seconds",
-            )
-        now = time.monotonic()
-        for name, old in list(self._sessions.items()):
-            if not old.busy and old.expires < now:
-                self._sessions.pop(name).handle.close()
-        session = self._sessions.get(wanted.name)
-        if session is None:
-            if wanted.must_exist:
-                raise EngineError(SESSION_NOT_FOUND, f"Session {wanted.name} not found")
-            if len(self._sessions) >= SESSIONS_MAX:
-                raise EngineError(TOO_MANY_SESSIONS, f"Too many sessions, {SESSIONS_MAX} are open")
-            session = _OpenSession(_connect(self._path), wanted.seconds)
-            _set(session.handle, self._base_settings)
-            self._sessions[wanted.name] = session
-        elif session.busy:
-            raise EngineError(
-                SESSION_IS_LOCKED, f"Session {wanted.name} is locked by a concurrent client"
-            )
-        session.seconds = wanted.seconds
-        return session
+    def _open_session(self) -> Any:
+        handle = _connect(self._path)
+        _set(handle, self._base_settings)
+        return handle
 
 
 @contextlib.contextmanager
@@ -273,24 +205,31 @@ def _select(handle: Any, job: Job, result: Spool) -> Outcome:
         raise EngineError(SYNTAX_ERROR, "Syntax error: Empty query. (SYNTAX_ERROR)")
     if described["statement_count"] > 1:
         raise EngineError(SYNTAX_ERROR, "Syntax error (Multi-statements are not allowed)")
-    verb = first_word(job.statement)
     returns_rows = described["query_class"].name == "READ_ONLY"
-    if job.read_only and not returns_rows and verb not in ("SET", "USE"):
+    if job.read_only and not returns_rows and first_word(job.statement) not in ("SET", "USE"):
         raise _read_only_error()
-    result_format = output_format(job.statement) or job.default_format
     write = _limited(result)
-    # Totals and extremes stand behind the blocks, and a stream ends before them.
-    whole = has_word(job.statement, b"TOTALS") or "extremes" in job.settings
-    streamed = verb in ("SELECT", "WITH") and result_format in STREAMED_FORMATS and not whole
-    if returns_rows and streamed:
+    if returns_rows and _may_stream(job):
         outcome = _stream(handle, job, write)
     else:
         done = _query(handle, job.statement, job.default_format, job.parameters)
         write(done.bytes())
         outcome = _counts(done)
     if returns_rows or result.tell():
-        outcome.result_format = result_format
+        outcome.result_format = _result_format(job)
     return outcome
+
+
+def _result_format(job: Job) -> str:
+    return output_format(job.statement) or job.default_format
+
+
+def _may_stream(job: Job) -> bool:
+    """Whether the blocks of a result, one after another, are the whole result."""
+    # Totals and extremes stand behind the blocks, and a stream ends before them.
+    whole = has_word(job.statement, b"TOTALS") or "extremes" in job.settings
+    is_select = first_word(job.statement) in ("SELECT", "WITH")
+    return is_select and not whole and _result_format(job) in STREAMED_FORMATS
 
 
 def _stream(handle: Any, job: Job, write: Callable[[bytes], object]) -> Outcome:

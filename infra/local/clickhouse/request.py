@@ -13,7 +13,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from urllib.parse import urlsplit
 
-from infra.local.clickhouse.engine import QUERY_BYTES_MAX, Job, Session
+from infra.local.clickhouse.engine import QUERY_BYTES_MAX, Job
+from infra.local.clickhouse.sessions import Session
 from infra.local.clickhouse.statement import find_insert, reaches_out, takes_input
 
 LOOPBACK_NAMES = frozenset(("127.0.0.1", "localhost", "::1"))

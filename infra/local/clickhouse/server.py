@@ -17,7 +17,7 @@ from aiohttp import BodyPartReader, hdrs, web
 
 from infra.local.clickhouse.answer import add_headers, compress, content_type, error_status
 from infra.local.clickhouse.body import PIECE_BYTES, BodyError, Spool, new_spool, receive
-from infra.local.clickhouse.engine import QUERY_BYTES_MAX, Engine, EngineError, Job, Outcome
+from infra.local.clickhouse.engine import QUERY_BYTES_MAX, Engine, Job, Outcome
 from infra.local.clickhouse.request import (
     FORM_FIELD_BYTES_MAX,
     Account,
@@ -25,6 +25,7 @@ from infra.local.clickhouse.request import (
     make_job,
     refuse_other_sites,
 )
+from infra.local.clickhouse.sessions import EngineError
 
 log = logging.getLogger(__name__)
 
@@ -32,6 +33,7 @@ URI_BYTES_MAX = 1 << 20
 HEADER_BYTES_MAX = 64 << 10
 FORM_FIELDS_MAX = 1000
 STOP_SECONDS = 20.0
+CANCEL_SECONDS = 0.5
 TOO_MANY_SIMULTANEOUS_QUERIES = 202
 NOT_IMPLEMENTED = 48
 
@@ -144,15 +146,17 @@ class Server:
                 f"(TOO_MANY_SIMULTANEOUS_QUERIES)",
             )
         self._running += 1
-        loop = asyncio.get_running_loop()
-        work = loop.run_in_executor(self._threads, self._engine.run, job, data, result)
+        statement = self._threads.submit(self._engine.run, job, data, result)
+        finished = asyncio.wrap_future(statement)
         try:
-            return await asyncio.shield(work)
+            return await asyncio.shield(finished)
         except asyncio.CancelledError:
-            # The client went away. The spools stay open until the thread has done with them.
-            if job.insert is None:
-                await loop.run_in_executor(None, self._engine.cancel, job.query_id)
-            await asyncio.wait([work])
+            # The client went away. An insert that is whole goes on; a query that runs is stopped,
+            # and the spools stay open until its thread has done with them.
+            while not statement.cancel() and not statement.done():
+                if job.insert is None:
+                    await asyncio.to_thread(self._engine.cancel, job.query_id)
+                await asyncio.wait([finished], timeout=CANCEL_SECONDS)
             raise
         finally:
             self._running -= 1

@@ -6,6 +6,7 @@ import subprocess
 import threading
 import zlib
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 
 import lz4.frame
 import pytest
@@ -15,6 +16,7 @@ from hypothesis import strategies as st
 
 from infra.local.clickhouse.body import MEMORY_BYTES
 from infra.local.clickhouse.process import ClickHouseServer
+from infra.local.clickhouse.server import Limits
 from tests.integration.local.conftest import Http, wait_until
 
 COMPRESS: dict[str, Callable[[bytes], bytes]] = {
@@ -255,6 +257,39 @@ def test_query_of_a_client_that_leaves_is_cancelled(server: ClickHouseServer, ht
         wait_until(lambda: http.rows(running) == [["1"]])
 
     wait_until(lambda: http.rows(running) == [["0"]])
+
+
+def test_requests_beyond_the_waiting_are_to_be_tried_again(http: Http) -> None:
+    count = Limits().threads + Limits().waiting_max + 10
+    with ThreadPoolExecutor(count) as clients:
+        query = "SELECT sleep(0.3)"
+        answers = list(clients.map(lambda _: Http(http.url).post(query), range(count)))
+
+    refused = [answer for answer in answers if answer.status != 200]
+    assert 1 <= len(refused) <= 10
+    assert {(answer.status, answer.code) for answer in refused} == {(503, 202)}
+    assert http.rows("SELECT 1") == [["1"]]
+
+
+def test_query_that_waits_is_dropped_with_its_client(server: ClickHouseServer, http: Http) -> None:
+    """All threads are busy, one query waits and its client leaves: it never runs."""
+
+    def send(query: str) -> socket.socket:
+        head = f"POST / HTTP/1.1\r\nHost: {server.host}\r\nContent-Length: {len(query)}\r\n\r\n"
+        connection = socket.create_connection((server.host, server.port))
+        connection.sendall((head + query).encode())
+        # Answers that need no thread, so that the server has read the query before the next step.
+        for _ in range(20):
+            assert http.get(compress="1", query="SELECT 1").status == 501
+        return connection
+
+    busy = [send("SELECT sleep(2)") for _ in range(Limits().threads)]
+    send("CREATE TABLE never (a UInt8) ENGINE = Memory").close()
+    for connection in busy:
+        with connection:
+            assert connection.recv(1000).startswith(b"HTTP/1.1 200 OK")
+
+    assert http.rows("EXISTS never") == [["0"]]
 
 
 def test_queries_run_while_rows_are_inserted(http: Http, table: str) -> None:
