@@ -1,0 +1,42 @@
+"""`streamgauge process`: one processor worker, until a signal.
+
+Only the command line; the worker is `processors.worker`.
+"""
+
+import asyncio
+
+import click
+
+from infra.cli.failures import Failure
+from infra.runtime.settings import Settings, load
+
+
+@click.command(name="process")
+def command() -> None:
+    """Turn raw frames into trades, books, faults and stability, until Ctrl-C.
+
+    One process is one worker. Start as many as there are raw partitions: they share the
+    partitions, and take over from one that ends. `/live`, `/ready` and `/metrics` are at
+    runtime.health_port. The same worker runs under `faust -A processors.app worker`.
+    """
+    # Faust takes a second to import: `streamgauge --help` should not wait for it.
+    from processors.worker import create_app, run_worker
+
+    settings = load()
+    app = create_app(settings)
+    asyncio.run(_check_topics(settings, list(app.topic_names)))
+    run_worker(app)
+
+
+async def _check_topics(settings: Settings, topics: list[str]) -> None:
+    """Refuse to wait for topics that nobody has made."""
+    from processors.broker import Broker
+
+    broker = Broker(settings.kafka, settings.processor.app_id)
+    await broker.start()
+    try:
+        missing = await broker.missing(topics)
+    finally:
+        await broker.stop()
+    if missing:
+        raise Failure(f"no topic {', '.join(missing)}: make them with `streamgauge topics`")

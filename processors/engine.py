@@ -1,0 +1,144 @@
+"""One raw partition's pipelines: records in, records of the event topics out.
+
+A plain class, the same under Faust, in replay and in tests. Its state after a record depends on
+the log alone, so that whoever reads the same records publishes the same bytes. It must not know
+Faust or Kafka, read a clock or skip anything silently.
+"""
+
+from typing import Final, NamedTuple
+
+import msgspec
+
+from core.events import Events
+from core.frames import FrameBatch
+from core.letters import REASON_CHARACTERS, DeadLetter
+from core.pipeline import PipelineSettings, ShardPipeline
+from core.protocol import Exchange
+from schemas.codec import decode_frame_batch, encode_dead_letter, encode_events
+from schemas.registry import CodecError
+from schemas.topics import DEAD_LETTERS
+
+LETTER_VALUE_BYTES: Final = 1 << 20
+"""Bytes of an unusable record that its letter keeps; the rest is found by its offset."""
+
+TS_MAX: Final = 4_102_444_800_000_000_000
+"""Latest receive time that is believed, ns: the end of the year 2099."""
+COUNTER_MAX: Final = 1 << 58
+"""Largest frame number and monotonic time that are believed: nine years of ns."""
+
+
+class RawRecord(NamedTuple):
+    """A record of a raw topic; `ts` is its Kafka timestamp, ns."""
+
+    offset: int
+    key: bytes | None
+    value: bytes | None
+    ts: int
+
+
+class Output(NamedTuple):
+    """A record to publish: on the topic of `kind`, one of EVENT_KINDS or DEAD_LETTERS."""
+
+    kind: str
+    key: bytes
+    value: bytes
+
+
+class Fed(msgspec.Struct, frozen=True):
+    """What one raw record gave: at most one output a kind, and None for a dead letter's facts."""
+
+    outputs: list[Output]
+    frames: int
+    events: Events | None
+
+
+class PartitionEngine:
+    """All pipelines of one raw partition, one for each shard and line that it carries.
+
+    `consumer` and `log_id` sign dead letters: who gave a record up, and in which log it stands.
+    """
+
+    def __init__(
+        self,
+        exchange: Exchange,
+        settings: PipelineSettings,
+        *,
+        topic: str,
+        partition: int,
+        consumer: str = "",
+        log_id: str = "",
+    ) -> None:
+        self.topic = topic
+        self.partition = partition
+        self.next_offset: int | None = None
+        """What comes after the last record that was taken; None before the first."""
+        self._exchange = exchange
+        self._settings = settings
+        self._consumer = consumer
+        self._log_id = log_id
+        self._pipelines: dict[tuple[str, str], ShardPipeline] = {}
+
+    def feed(self, record: RawRecord) -> Fed:
+        """Take the next record and return what is to be published for it."""
+        self.next_offset = record.offset + 1
+        try:
+            batch = self._batch(record.value)
+        except CodecError as error:
+            return Fed([self._letter(record, str(error))], 0, None)
+        events = self._pipeline(batch).feed(batch)
+        key = f"{batch.address.exchange}/{batch.address.shard}".encode()
+        outputs = [
+            Output(kind, key, value)
+            for kind, value in encode_events(events, self.partition, record.offset)
+        ]
+        return Fed(outputs, len(batch.frames), events)
+
+    def absorb(self, record: RawRecord) -> int:
+        """Take a record for its effect on the state alone; return its frames."""
+        self.next_offset = record.offset + 1
+        try:
+            batch = self._batch(record.value)
+        except CodecError:
+            return 0  # Whoever published this record's facts wrote its letter.
+        self._pipeline(batch).feed(batch)
+        return len(batch.frames)
+
+    def _batch(self, value: bytes | None) -> FrameBatch:
+        batch = decode_frame_batch(value)
+        if batch.address.exchange != self._exchange.name:
+            found = batch.address.exchange[:64]
+            raise CodecError(f"expected frames of {self._exchange.name}, found {found!r}")
+        _check_range(batch)
+        return batch
+
+    def _pipeline(self, batch: FrameBatch) -> ShardPipeline:
+        name = batch.address.shard, batch.address.line
+        pipeline = self._pipelines.get(name)
+        if pipeline is None:
+            pipeline = self._pipelines[name] = ShardPipeline(self._exchange, self._settings)
+        return pipeline
+
+    def _letter(self, record: RawRecord, reason: str) -> Output:
+        value = record.value
+        letter = DeadLetter(
+            topic=self.topic,
+            partition=self.partition,
+            offset=record.offset,
+            consumer=self._consumer,
+            reason=reason[:REASON_CHARACTERS],
+            ts=record.ts,
+            key=record.key,
+            value=None if value is None else bytes(value[:LETTER_VALUE_BYTES]),
+            log_id=self._log_id,
+        )
+        key = f"{self.topic}/{self.partition}".encode()
+        return Output(DEAD_LETTERS, key, encode_dead_letter(letter))
+
+
+def _check_range(batch: FrameBatch) -> None:
+    """Refuse numbers that no producer writes: their differences may not fit 64 bits."""
+    if not 0 <= batch.number < COUNTER_MAX or not 0 <= batch.address.epoch <= TS_MAX:
+        raise CodecError(f"frame {batch.number} of epoch {batch.address.epoch} cannot be")
+    for frame in batch.frames:
+        if not 0 <= frame.ts_recv <= TS_MAX or not 0 <= frame.ts_mono < COUNTER_MAX:
+            raise CodecError(f"a frame received at {frame.ts_recv}, {frame.ts_mono} cannot be")
