@@ -9,7 +9,7 @@ import base64
 import binascii
 import hmac
 import uuid
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass, replace
 from urllib.parse import urlsplit
 
@@ -93,8 +93,10 @@ def _credentials(headers: Mapping[str, str], parameters: Mapping[str, str]) -> t
     return parameters.get("user", "default"), parameters.get("password", "")
 
 
-def refuse_other_sites(headers: Mapping[str, str]) -> None:
+def refuse_other_sites(headers: Mapping[str, str], names: Collection[str] = LOOPBACK_NAMES) -> None:
     """Refuse what a page of another site, or under a name that points here, may have sent.
+
+    names: hosts that a request may be addressed to.
 
     Raises:
         Refused: the Host is foreign, or the browser names another site.
@@ -104,8 +106,10 @@ def refuse_other_sites(headers: Mapping[str, str]) -> None:
         name = urlsplit(f"//{host}").hostname
     except ValueError:
         name = None
-    if name not in LOOPBACK_NAMES:
-        raise Refused(403, ACCESS_DENIED, f"Host '{host[:100]}' is not this machine's loopback")
+    if name not in names:
+        raise Refused(
+            403, ACCESS_DENIED, f"Host '{host[:100]}' is not among {', '.join(sorted(names))}"
+        )
     origin = headers.get("Origin")
     if origin is not None and origin != f"http://{host}":
         raise Refused(403, ACCESS_DENIED, f"requests from the site '{origin[:100]}' are refused")

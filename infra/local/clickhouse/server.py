@@ -8,7 +8,7 @@ statements; what finds no place among the waiting is refused, to be tried again.
 import asyncio
 import json
 import logging
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Collection, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
@@ -20,6 +20,7 @@ from infra.local.clickhouse.body import PIECE_BYTES, BodyError, Spool, new_spool
 from infra.local.clickhouse.engine import QUERY_BYTES_MAX, Engine, Job, Outcome
 from infra.local.clickhouse.request import (
     FORM_FIELD_BYTES_MAX,
+    LOOPBACK_NAMES,
     Account,
     Refused,
     make_job,
@@ -50,11 +51,20 @@ class Limits:
 class Server:
     """Requests in, responses out."""
 
-    def __init__(self, engine: Engine, scratch: Path, account: Account, limits: Limits) -> None:
+    def __init__(
+        self,
+        engine: Engine,
+        scratch: Path,
+        account: Account,
+        limits: Limits,
+        names: Collection[str] = LOOPBACK_NAMES,
+    ) -> None:
+        """Take what requests need; `names` are the hosts they may be addressed to."""
         self._engine = engine
         self._scratch = scratch
         self._account = account
         self._limits = limits
+        self._names = names
         self._threads = ThreadPoolExecutor(limits.threads, thread_name_prefix="statement")
         self._running = 0
 
@@ -105,7 +115,7 @@ class Server:
     async def _serve(self, request: web.Request, *, is_get: bool) -> web.StreamResponse:
         parameters: dict[str, str] = dict(request.query)
         try:
-            refuse_other_sites(request.headers)
+            refuse_other_sites(request.headers, self._names)
             self._account.admit(request.headers, parameters)
             with new_spool(self._scratch) as data, new_spool(self._scratch) as result:
                 parameters |= await self._receive(request, parameters, data)
