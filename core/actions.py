@@ -1,0 +1,45 @@
+"""What a session asks of the shell that holds its socket.
+
+Plain values: carried out and logged in the order in which they are returned.
+"""
+
+import msgspec
+
+from core.frames import FrameKind
+
+
+class Record(msgspec.Struct, frozen=True):
+    """Log a frame of our own."""
+
+    kind: FrameKind
+    payload: bytes
+
+
+class Send(msgspec.Struct, frozen=True):
+    """Send a text message and log it."""
+
+    text: str
+
+
+class Ping(msgspec.Struct, frozen=True):
+    """Send a protocol ping with this payload."""
+
+    payload: bytes
+
+
+class Fetch(msgspec.Struct, frozen=True):
+    """Get a REST path about a symbol, in its turn; report how it went with `fetch_...`."""
+
+    symbol: str
+    path: str
+
+
+class Close(msgspec.Struct, frozen=True):
+    """End the socket; with `abort` at once, the other side being lost."""
+
+    reason: str
+    planned: bool = False
+    abort: bool = False
+
+
+Action = Record | Send | Ping | Fetch | Close
