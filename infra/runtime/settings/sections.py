@@ -178,7 +178,11 @@ class ExchangeSettings(Section, frozen=True, kw_only=True):
     symbols_per_shard: Annotated[int, Meta(ge=1, le=1_000)] = 20
     """Instruments that share one socket."""
     book_depth: Annotated[int, Meta(ge=0, le=100_000)] = 0
-    """Levels a side to subscribe to; 0: the depth that the exchange's module prefers."""
+    """Levels a side to subscribe to, or the next depth that the exchange offers; 0: 25 levels."""
+    connections_max: Annotated[int, Meta(ge=1, le=10_000)] = 30
+    """Most sockets to it at once. A plan that needs more is refused before anything connects."""
+    connects_per_minute: Annotated[int, Meta(ge=1, le=10_000)] = 15
+    """New sockets to it a minute in the long run; ten may be opened at once."""
     options: dict[str, bool | int | float | str] = {}
     """Keys that only this exchange knows; its module refuses those it does not know."""
 
@@ -196,16 +200,22 @@ class ProducerSettings(Section, frozen=True, kw_only=True):
     """Payload that closes a record early, bytes."""
     queue_frames: Annotated[int, Meta(ge=1, le=10_000_000)] = 20_000
     """Frames of one connection that may wait for Kafka. When full, the socket is read slower."""
+    queue_bytes: Annotated[int, Meta(ge=65_536, le=1_073_741_824)] = 33_554_432
+    """Bytes of records of one connection that may wait for Kafka; as `queue_frames`."""
     frame_bytes_max: Annotated[int, Meta(ge=1_024, le=268_435_456)] = 4_194_304
     """Largest frame taken from an exchange, bytes. A larger one is a fault and a reconnect."""
     linger_ms: Annotated[int, Meta(ge=0, le=1_000)] = 2
-    """How long the Kafka client waits to send several records together, ms."""
+    """How long records of a partition wait to be sent together, ms."""
+    websocket_compression: bool = False
+    """Whether to ask exchanges to compress messages: less traffic, and more work to read them."""
     compression: Literal["none", "gzip", "lz4", "zstd"] = "lz4"
     """Compression of records on the wire and on the broker's disk."""
     connect_timeout_ms: Annotated[int, Meta(ge=100, le=600_000)] = 10_000
     """Longest wait for a socket to open, ms."""
     request_timeout_ms: Annotated[int, Meta(ge=100, le=600_000)] = 10_000
     """Longest wait for the answer to a REST or socket request, ms."""
+    ping_interval_ms: Annotated[int, Meta(ge=1_000, le=600_000)] = 10_000
+    """How often the round trip to an exchange is measured, ms."""
     silence_timeout_ms: Annotated[int, Meta(ge=0, le=3_600_000)] = 0
     """A socket without a frame for this long is reopened, ms; 0: what is normal at the exchange."""
     backoff_initial_ms: Annotated[int, Meta(ge=1, le=600_000)] = 500
