@@ -201,7 +201,7 @@ class ProducerSettings(Section, frozen=True, kw_only=True):
     queue_frames: Annotated[int, Meta(ge=1, le=10_000_000)] = 20_000
     """Frames of one connection that may wait for Kafka. When full, the socket is read slower."""
     queue_bytes: Annotated[int, Meta(ge=65_536, le=1_073_741_824)] = 33_554_432
-    """Bytes of records of one connection that may wait for Kafka; as `queue_frames`."""
+    """Records of one connection that may wait for Kafka, bytes; at the limit as `queue_frames`."""
     frame_bytes_max: Annotated[int, Meta(ge=1_024, le=268_435_456)] = 4_194_304
     """Largest frame taken from an exchange, bytes. A larger one is a fault and a reconnect."""
     linger_ms: Annotated[int, Meta(ge=0, le=1_000)] = 2
