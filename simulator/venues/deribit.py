@@ -31,6 +31,7 @@ CHANNELS: dict[str, type[BookChannel | TradesChannel | TickerChannel]] = {
 }
 DEPTHS = (1, 5, 10, 20, 50, 100, 1000, 10_000)
 TRADES_MAX = 1000  # of one answer
+AHEAD_MS_MAX = 5  # how far timestamps may run ahead of the clock to stay distinct
 VERSION = '{"version":"1.2.26"}'
 HEARTBEAT = control('{"jsonrpc":"2.0","method":"heartbeat","params":{"type":"heartbeat"}}')
 TEST_REQUEST = control('{"jsonrpc":"2.0","method":"heartbeat","params":{"type":"test_request"}}')
@@ -108,10 +109,16 @@ class Deribit(Venue):
             market.ts_event = now_ns // 1_000_000 * 1_000_000
 
     def number(self, market: Market, now_ns: int) -> None:
-        """Give the next change id; time in whole milliseconds, never backwards."""
+        """Give the next change id, and a time in whole milliseconds that never goes backwards.
+
+        Two states share a millisecond only when a market is too quick for the clock, so a ticker
+        and a book of one timestamp are of one state.
+        """
         self._change_id += len(market.changes) + 1
         market.sequence = self._change_id
-        market.ts_event = max(market.ts_event, now_ns // 1_000_000 * 1_000_000)
+        now_ms, last_ms = now_ns // 1_000_000, market.ts_event // 1_000_000
+        ahead = last_ms + 1 if last_ms - now_ms < AHEAD_MS_MAX else last_ms
+        market.ts_event = max(now_ms, ahead) * 1_000_000
 
     def tags(self, market: Market) -> list[int]:
         """Return the trade ids."""
