@@ -85,10 +85,10 @@ class Runtime:
         _restore_signals()
 
     def _on_signal(self, number: signal.Signals) -> None:
-        log.info("stopping", signal=number.name)
-        self.stop.set()
         # From here on a signal has its usual effect: nobody has to wait for a stuck end.
         _restore_signals()
+        log.info("stopping", signal=number.name)
+        self.stop.set()
 
     async def _measure_delay(self) -> None:
         delay = self.metrics.histogram(
