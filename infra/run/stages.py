@@ -118,7 +118,8 @@ class SimulatorStage(LocalServer):
         self._wanted_port = _free_ports() + _CONTROL
 
     def _command(self, port: int) -> tuple[Sequence[str], Mapping[str, str]]:
-        arguments = [sys.executable, "-m", "streamgauge", "simulate", "--folder", str(self.folder)]
+        arguments = [sys.executable, "-m", "streamgauge", "simulate"]
+        arguments += ["--folder", str(self.folder / "truth")]
         arguments += ["--port-base", str(port - _CONTROL), "--seed", str(self._seed)]
         arguments += ["--symbols", str(self._symbols), "--rate", f"{self._rate:g}"]
         return arguments, {}
