@@ -111,7 +111,8 @@ class SimulatorStage(LocalServer):
 
     def venues(self) -> dict[str, Venue]:
         """Return the venues by name, as the simulator announced them."""
-        announced = [line for line in self.log_tail().splitlines() if line.startswith(_READY)]
+        with self.log_path.open(encoding="utf-8") as log:
+            announced = [line for line in log if line.startswith(_READY)]
         return msgspec.json.decode(announced[-1], type=Announcement).venues
 
     def _prepare(self) -> None:
