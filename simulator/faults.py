@@ -254,6 +254,8 @@ class FaultGate:
 
     def pass_on(self, fault: FrameFault, frame: Frame) -> None:
         """Send a frame that a fault had held through those behind it."""
+        if fault not in self.faults:
+            return  # the socket is gone
         place = self.faults.index(fault)
         self._through(self.faults[place + 1 :], frame)
 

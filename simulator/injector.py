@@ -141,9 +141,14 @@ class Injector:
         venue = request.venue
         entry.parameters = {"duration_s": request.duration_s}
         if request.kind == "http_429":
-            venue.too_many_until = asyncio.get_running_loop().time() + request.duration_s
+            until = asyncio.get_running_loop().time() + request.duration_s
+            venue.too_many_until = max(venue.too_many_until, until)
             self._begin(entry, request.duration_s, lambda: None)
         elif request.kind == "refuse":
+            if any(
+                each.kind == "refuse" and each.venue == venue.name for each in self._active.values()
+            ):
+                raise InjectionError(f"{venue.name} refuses connections already")
             # Sockets that are open would hide a closed port.
             entry.parameters["disconnected"] = list(venue.connections)
             self._run(self._listen(venue.name, False))

@@ -25,6 +25,7 @@ WORK_S = 0.02  # longest work on market events before sockets are served
 TEND_S = 0.05  # how often protocols look at the clock
 FLUSH_S = 0.1  # how often deliveries are written to the truth
 LAG_S_MAX = 1.0  # a backlog older than this is left out: the markets' time stops for that long
+REOPEN_S = 10.0  # how long to try to get a refused venue's port back
 CLOSE_S = 3.0  # time for clean goodbyes when stopping
 SOCKET_PATHS = {"deribit": "/ws/api/v2", "binance": "/ws", "kraken": "/v2"}
 REST_PATHS = {"deribit": "/api/v2", "binance": "/api/v3", "kraken": "/0"}
@@ -49,6 +50,7 @@ class Simulator:
         self._runners: dict[str, web.AppRunner] = {}
         self._sites: dict[str, web.TCPSite] = {}
         self._ports: dict[str, int] = {}
+        self._listening = asyncio.Lock()
         self._tasks: list[asyncio.Task[None]] = []
         self._truth: Truth | None = None
         self.injector: Injector | None = None
@@ -164,15 +166,28 @@ class Simulator:
 
     async def _listen(self, name: str, wanted: bool) -> None:
         """Open or close the listening socket of a venue; its sockets stay as they are."""
-        site = self._sites.pop(name, None)
-        if site is not None:
-            await site.stop()
-        if wanted:
-            site = web.TCPSite(
-                self._runners[name], self.settings.host, self._ports[name], reuse_address=True
-            )
-            await site.start()
-            self._sites[name] = site
+        async with self._listening:
+            site = self._sites.pop(name, None)
+            if site is not None:
+                await site.stop()
+            if wanted:
+                self._sites[name] = await self._open_site(name)
+
+    async def _open_site(self, name: str) -> web.TCPSite:
+        runner, port = self._runners[name], self._ports[name]
+        again = name in self.addresses  # the port was ours: a client may hold it for a moment
+        deadline = asyncio.get_running_loop().time() + (REOPEN_S if again else 0.0)
+        while True:
+            site = web.TCPSite(runner, self.settings.host, port, reuse_address=True)
+            try:
+                await site.start()
+            except OSError:
+                await site.stop()
+                if asyncio.get_running_loop().time() >= deadline:
+                    raise
+                await asyncio.sleep(TEND_S)
+            else:
+                return site
 
     # The driving task
 

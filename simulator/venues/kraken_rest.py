@@ -22,6 +22,7 @@ if TYPE_CHECKING:
 
 DEPTH_MAX = 500
 TRADES_MAX = 1000
+FILLS_MAX = 100  # trades of one moment
 OLD_NAMES = {"BTC": "XBT", "DOGE": "XDG"}  # before API v2
 CLASSED = {"BTC", "DOGE", "ETH", "LTC", "XLM", "XRP", "ZEC"}  # coins with an X before their name
 MONEY = {"USD", "EUR", "GBP", "AUD", "CAD"}  # with a Z before their name
@@ -131,10 +132,11 @@ class KrakenRest:
         if since < 0:
             trades = list(held)[-count:]
         elif held and held[0].ts_event <= since:
-            trades = [trade for trade in held if trade.ts_event > since][:count]
+            trades = whole_moments([trade for trade in held if trade.ts_event > since], count)
         else:
-            folder = self._venue.folder(market.symbol)
-            trades = await asyncio.to_thread(history, folder, since + 1, count, "ts_event")
+            folder, most = self._venue.folder(market.symbol), count + FILLS_MAX
+            found = await asyncio.to_thread(history, folder, since + 1, most, "ts_event")
+            trades = whole_moments(found, count)
         final = trades[-1].ts_event if trades else max(since, 0)
         listed = ",".join(self._trade(market, trade) for trade in trades)
         return f'{{"{pair_name(market.instrument)}":[{listed}],"last":"{final}"}}'
@@ -193,6 +195,14 @@ class KrakenRest:
                 for market in self._venue.markets.values()
             ],
         }
+
+
+def whole_moments(trades: list[Trade], count: int) -> list[Trade]:
+    """Return the first `count` trades and those of the same moment, so that pages lose none."""
+    end = min(count, len(trades))
+    while 0 < end < len(trades) and trades[end].ts_event == trades[end - 1].ts_event:
+        end += 1
+    return trades[:end]
 
 
 def natural(request: web.Request, name: str, default: int) -> int:
