@@ -10,13 +10,14 @@ import sys
 from collections.abc import Iterable
 from typing import Any, Final, TextIO
 
+import msgspec
 import structlog
 from structlog.typing import Processor
 
 from infra.runtime.settings import RuntimeSettings
 
 _NOISY: Final = {
-    # Each logs every request or heartbeat at info.
+    # Each logs every request or heartbeat at info, and every record at debug.
     "aiohttp.access": logging.WARNING,
     "aiokafka": logging.WARNING,
     "asyncio": logging.WARNING,
@@ -48,7 +49,7 @@ def configure(settings: RuntimeSettings, *, process: str, stream: TextIO | None 
     root.handlers = [handler]
     root.setLevel(settings.log_level.upper())
     for name, level in _NOISY.items():
-        logging.getLogger(name).setLevel(max(level, root.level) if root.level > 10 else root.level)
+        logging.getLogger(name).setLevel(max(level, root.level))
     logging.captureWarnings(capture=True)
     structlog.configure(
         processors=[
@@ -101,12 +102,9 @@ def _last_steps(settings: RuntimeSettings, stream: TextIO) -> Iterable[Processor
         ]
     return [
         structlog.processors.format_exc_info,
-        structlog.processors.EventRenamer("event"),
         structlog.processors.JSONRenderer(serializer=_json),
     ]
 
 
 def _json(event: Any, **_: Any) -> str:
-    import msgspec
-
     return msgspec.json.encode(event, enc_hook=repr).decode()
