@@ -4,16 +4,23 @@ Faust's own picture of its progress is not enough: a consumer that has silently 
 lag. This client belongs to no group and changes nothing.
 """
 
+import asyncio
 from collections.abc import Iterable
+from typing import Final, Self
 
 from aiokafka import AIOKafkaConsumer, TopicPartition
 from aiokafka.admin import AIOKafkaAdminClient
 from aiokafka.client import AIOKafkaClient
+from aiokafka.errors import KafkaError
+from aiokafka.structs import OffsetAndMetadata
 
 from infra.runtime.connections import kafka_arguments
 from infra.runtime.log_identity import log_ids
 from infra.runtime.settings import KafkaSettings
 from processors.progress import Partition, Position
+
+COORDINATOR_TRIES: Final = 25
+COORDINATOR_PAUSE_S: Final = 0.2
 
 
 class Broker:
@@ -44,6 +51,13 @@ class Broker:
             await self.stop()
             raise
 
+    async def __aenter__(self) -> Self:
+        await self.start()
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        await self.stop()
+
     async def stop(self) -> None:
         """Disconnect."""
         admin, self._admin = self._admin, None
@@ -56,27 +70,49 @@ class Broker:
         if consumer is not None:
             await consumer.stop()
 
-    async def missing(self, topics: Iterable[str]) -> list[str]:
-        """Return those of `topics` that do not exist."""
+    async def partition_counts(self, topics: Iterable[str]) -> dict[str, int]:
+        """Return how many partitions each of `topics` has, without those that do not exist."""
         assert self._admin is not None
-        there = set(await self._admin.list_topics())
-        return [topic for topic in topics if topic not in there]
+        described = await self._admin.describe_topics(list(topics))
+        return {
+            topic["topic"]: len(topic["partitions"])
+            for topic in described
+            if not topic["error_code"]
+        }
 
     async def log_id(self, topic: str) -> str:
         """Return the identity of the log that `topic` is now."""
         assert self._client is not None
         return (await log_ids(self._client, [topic]))[topic]
 
+    async def committed(self) -> dict[TopicPartition, OffsetAndMetadata]:
+        """Return all that the group has committed.
+
+        Raises:
+            KafkaError: the group's coordinator does not answer.
+        """
+        assert self._admin is not None
+        found: dict[TopicPartition, OffsetAndMetadata]
+        for left in reversed(range(COORDINATOR_TRIES)):
+            try:
+                found = await self._admin.list_consumer_group_offsets(self._group)
+                break
+            except KafkaError as error:
+                # A new broker makes the topic of offsets when it is first asked for one.
+                if not (error.retriable and left):
+                    raise
+                await asyncio.sleep(COORDINATOR_PAUSE_S)
+        return found
+
     async def positions(self, partitions: Iterable[Partition]) -> dict[Partition, Position]:
         """Return where the group stands; before its first commit, at the beginning."""
-        assert self._admin is not None
         assert self._consumer is not None
         asked = [TopicPartition(*partition) for partition in partitions]
         if not asked:
             return {}
         ends = await self._consumer.end_offsets(asked)
         starts = await self._consumer.beginning_offsets(asked)
-        committed = await self._admin.list_consumer_group_offsets(self._group)
+        committed = await self.committed()
         found: dict[Partition, Position] = {}
         for partition in asked:
             offset = committed[partition].offset if partition in committed else -1

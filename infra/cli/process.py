@@ -32,11 +32,8 @@ async def _check_topics(settings: Settings, topics: list[str]) -> None:
     """Refuse to wait for topics that nobody has made."""
     from processors.broker import Broker
 
-    broker = Broker(settings.kafka, settings.processor.app_id)
-    await broker.start()
-    try:
-        missing = await broker.missing(topics)
-    finally:
-        await broker.stop()
+    async with Broker(settings.kafka, settings.processor.app_id) as broker:
+        there = await broker.partition_counts(topics)
+    missing = [topic for topic in topics if topic not in there]
     if missing:
         raise Failure(f"no topic {', '.join(missing)}: make them with `streamgauge topics`")

@@ -23,6 +23,8 @@ from core.exchanges import exchanges
 from core.frames import FrameBatch
 from core.pipeline import PipelineSettings
 from infra.local.process import free_port
+from infra.runtime.settings import load
+from processors.broker import Broker
 from processors.engine import PartitionEngine, RawRecord
 from schemas.codec import decode_events, encode_frame_batch
 from schemas.topics import DEAD_LETTERS, EVENT_KINDS, event_topic, raw_topic
@@ -114,6 +116,15 @@ class Log:
         finally:
             await producer.stop()
 
+    async def append(self, topic: str, partition: int, value: bytes) -> None:
+        """Append one record to any topic."""
+        producer = AIOKafkaProducer(bootstrap_servers=self.bootstrap)
+        await producer.start()
+        try:
+            await producer.send_and_wait(topic, value, partition=partition)
+        finally:
+            await producer.stop()
+
     async def read(self, topic: str) -> list[Any]:
         """Return every record of a topic as it stands now."""
         found: list[Any] = []
@@ -146,8 +157,8 @@ class Log:
         consumer = AIOKafkaConsumer(bootstrap_servers=self.bootstrap)
         await consumer.start()
         try:
-            async with self._admin() as admin:
-                committed = await admin.list_consumer_group_offsets(self.group)
+            async with Broker(load(self.config, environ={}).kafka, self.group) as broker:
+                committed = await broker.committed()
             tps = [
                 TopicPartition(raw_topic(name, self.prefix), number)
                 for name in self.names
@@ -180,6 +191,19 @@ class Log:
         async with self._admin() as admin:
             await admin.delete_topics([topic])
 
+    async def wait_gone(self, topic: str) -> None:
+        """Wait until a deleted topic is not listed any more."""
+        async with self._admin() as admin:
+            deadline = time.monotonic() + START_S
+            while topic in await admin.list_topics():
+                assert time.monotonic() < deadline
+                await asyncio.sleep(0.05)
+
+    async def create_one(self, topic: str) -> None:
+        """Make one topic."""
+        async with self._admin() as admin:
+            await admin.create_topics([NewTopic(topic, self.partitions, 1)])
+
     @asynccontextmanager
     async def _admin(self) -> AsyncIterator[Any]:
         admin = AIOKafkaAdminClient(bootstrap_servers=self.bootstrap)
@@ -193,7 +217,7 @@ class Log:
 class Worker:
     """One worker process."""
 
-    def __init__(self, log: Log, name: str, *, faust: bool = False, **settings: object) -> None:
+    def __init__(self, log: Log, name: str, *, faust: bool = False, **settings: Any) -> None:
         self.port = free_port()
         self._log_path = log.config.parent / f"{name}.log"
         arguments = ["-m", "streamgauge", "process"]

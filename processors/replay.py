@@ -1,0 +1,257 @@
+"""Recomputing the event topics from the raw topics, and comparing byte for byte.
+
+The same engines as in a worker, from the log's own beginning or from a warm-up before a chosen
+time. Compared is what the workers have committed: that much is published, whatever they do now.
+Records are streamed; what is held is a digest and some checkpoints per stream. Kafka is only read,
+unless the recomputed events are to be written under another prefix.
+"""
+
+import time
+from collections.abc import AsyncIterator, Callable, Mapping
+from typing import Any, Final
+
+import msgspec
+from aiokafka import AIOKafkaConsumer, TopicPartition
+from aiokafka.partitioner import DefaultPartitioner
+
+from core.protocol import Exchange
+from infra.runtime.connections import kafka_arguments
+from infra.runtime.settings import Settings
+from processors.broker import Broker
+from processors.digests import (
+    Difference,
+    Mark,
+    Place,
+    StreamDigest,
+    Window,
+    first_difference,
+    record_digest,
+    windows,
+)
+from processors.engine import Fed, PartitionEngine
+from processors.options import pipeline_settings, raw_topics
+from processors.ranges import RawRange
+from processors.warmup import raw_record
+from schemas.codec import decode_events
+from schemas.registry import CodecError
+from schemas.topics import EVENT_KINDS, event_topic
+
+_POLL_MS: Final = 1000
+_POLL_RECORDS: Final = 500
+_FETCH_BYTES: Final = 4 << 20
+CLOCK_SLACK_MS: Final = 600_000
+"""An event may seem this much older than its raw record, ms: clocks of two machines differ."""
+
+Take = Callable[[Place, Mark, bytes], None]
+Sink = Callable[[str, int, bytes, bytes], Any]
+Tell = Callable[[int, int], None]
+
+
+class Comparison(msgspec.Struct):
+    """Both sides' digests, and the first difference of each stream that has one."""
+
+    computed: dict[Place, StreamDigest]
+    stored: dict[Place, StreamDigest]
+    differences: list[Difference]
+    frames: int
+    seconds: float
+
+
+class Replay:
+    """Recomputes `ranges`; `tell(done, total)` hears of raw records read."""
+
+    def __init__(self, settings: Settings, ranges: list[RawRange], tell: Tell) -> None:
+        self._settings = settings
+        self._topics = raw_topics(settings)
+        self._ranges = {TopicPartition(r.topic, r.partition): r for r in ranges}
+        self._tell = tell
+        self._frames = 0
+        self._partitions: dict[str, int] = {}
+
+    async def compare(self, sink: Sink | None = None) -> Comparison:
+        """Compute, read what is stored, and find the first differences.
+
+        `sink(kind, partition, key, value)` is awaited for every recomputed record.
+        """
+        started = time.monotonic()
+        computed: dict[Place, StreamDigest] = {}
+        stored: dict[Place, StreamDigest] = {}
+        self._partitions = await _partitions(self._settings)
+        async with self._consumer() as consumer:
+            await self._compute(consumer, _into(computed), sink)
+        frames = self._frames
+        async with self._consumer() as consumer:
+            await self._read(consumer, _into(stored))
+        parted = windows(computed, stored)
+        differences = await self._differences(parted) if parted else []
+        return Comparison(computed, stored, differences, frames, time.monotonic() - started)
+
+    async def _differences(self, parted: Mapping[Place, Window]) -> list[Difference]:
+        """Go over both sides once more, looking only where they part."""
+        sides: list[dict[Place, dict[Mark, bytes]]] = [{}, {}]
+        for side, go in zip(sides, (self._compute, self._read), strict=True):
+            async with self._consumer() as consumer:
+                await go(consumer, _only(parted, side))
+        found = [
+            first_difference(place, sides[0].get(place, {}), sides[1].get(place, {}))
+            for place in parted
+        ]
+        return [difference for difference in found if difference is not None]
+
+    async def _compute(
+        self, consumer: AIOKafkaConsumer, take: Take, sink: Sink | None = None
+    ) -> None:
+        engines = {tp: self._engine(tp) for tp in self._ranges}
+        total = sum(r.end - r.start for r in self._ranges.values())
+        done = 0
+        bounds = {tp: (r.start, r.end) for tp, r in self._ranges.items()}
+        async for tp, record in _records(consumer, bounds):
+            done += 1
+            engine = engines[tp]
+            if record.offset < self._ranges[tp].first:
+                engine.absorb(raw_record(record))
+                continue
+            fed = engine.feed(raw_record(record))
+            self._frames += fed.frames
+            for place, mark, key, value in _placed(fed, self._partitions):
+                take(place, mark, value)
+                if sink is not None:
+                    await sink(place.kind, place.partition, key, value)
+            if not done % _POLL_RECORDS:
+                self._tell(done, total)
+        self._tell(total, total)
+
+    async def _read(self, consumer: AIOKafkaConsumer, take: Take) -> None:
+        ranges = {(self._topics[r.topic].name, r.partition): r for r in self._ranges.values()}
+        kinds: dict[TopicPartition, str] = {}
+        for kind, count in self._partitions.items():
+            topic = event_topic(kind, self._settings.topics.prefix)
+            kinds |= {TopicPartition(topic, number): kind for number in range(count)}
+        bounds = await self._event_bounds(consumer, list(kinds))
+        async for tp, record in _records(consumer, bounds):
+            kind = kinds[tp]
+            try:
+                header = decode_events(kind, record.value).header
+            except CodecError:
+                # No engine wrote this; it stands among the records of nobody.
+                take(Place(kind, tp.partition, _FOREIGN), (0, record.offset), record.value or b"")
+                continue
+            raw = ranges.get((header.address.exchange, header.raw_partition))
+            if raw is not None and raw.first <= header.raw_offset < raw.end:
+                take(Place(kind, tp.partition, header.stream), header.mark, record.value)
+
+    def _engine(self, tp: TopicPartition) -> PartitionEngine:
+        exchange: Exchange = self._topics[tp.topic]
+        return PartitionEngine(
+            exchange,
+            pipeline_settings(self._settings),
+            topic=tp.topic,
+            partition=tp.partition,
+        )
+
+    async def _event_bounds(
+        self, consumer: AIOKafkaConsumer, tps: list[TopicPartition]
+    ) -> dict[TopicPartition, tuple[int, int]]:
+        ends = await consumer.end_offsets(tps)
+        since = [r.since_ms for r in self._ranges.values()]
+        if any(ms is None for ms in since) or not tps:
+            starts = await consumer.beginning_offsets(tps)
+        else:
+            earliest = max(min(ms for ms in since if ms is not None) - CLOCK_SLACK_MS, 0)
+            found = await consumer.offsets_for_times(dict.fromkeys(tps, earliest))
+            starts = {tp: found[tp].offset if found[tp] else ends[tp] for tp in tps}
+        return {tp: (starts[tp], ends[tp]) for tp in tps}
+
+    def _consumer(self) -> "_Started":
+        return _Started(
+            AIOKafkaConsumer(
+                **kafka_arguments(self._settings.kafka),
+                enable_auto_commit=False,
+                auto_offset_reset="earliest",
+                max_partition_fetch_bytes=_FETCH_BYTES,
+            )
+        )
+
+
+_FOREIGN: Final = ("", "", "")
+
+
+class _Started:
+    """Starts a client and stops it."""
+
+    def __init__(self, client: Any) -> None:
+        self._client = client
+
+    async def __aenter__(self) -> Any:
+        await self._client.start()
+        return self._client
+
+    async def __aexit__(self, *_: object) -> None:
+        await self._client.stop()
+
+
+async def _records(
+    consumer: AIOKafkaConsumer, bounds: dict[TopicPartition, tuple[int, int]]
+) -> AsyncIterator[tuple[TopicPartition, Any]]:
+    """Yield the records inside `bounds`, first to before end; each partition in order."""
+    left = {tp for tp, (start, end) in bounds.items() if start < end}
+    consumer.assign(list(left))
+    for tp in left:
+        consumer.seek(tp, bounds[tp][0])
+    while left:
+        fetched = await consumer.getmany(timeout_ms=_POLL_MS, max_records=_POLL_RECORDS)
+        for tp, records in fetched.items():
+            for record in records:
+                if record.offset < bounds[tp][1]:
+                    yield tp, record
+        for tp in list(left):
+            if await consumer.position(tp) >= bounds[tp][1]:
+                left.remove(tp)
+                consumer.pause(tp)
+
+
+async def _partitions(settings: Settings) -> dict[str, int]:
+    """Return the number of partitions of each kind's topic, 0 where it does not exist."""
+    topics = {event_topic(kind, settings.topics.prefix): kind for kind in EVENT_KINDS}
+    async with Broker(settings.kafka, settings.processor.app_id) as broker:
+        counts = await broker.partition_counts(topics)
+    return {kind: counts.get(topic, 0) for topic, kind in topics.items()}
+
+
+def _placed(fed: Fed, partitions: Mapping[str, int]) -> list[tuple[Place, Mark, bytes, bytes]]:
+    events = fed.events
+    if events is None:
+        return []
+    address = events.address
+    stream = address.exchange, address.shard, address.line
+    mark = address.epoch, events.number
+    return [
+        (Place(kind, _partition(key, partitions[kind]), stream), mark, key, value)
+        for kind, key, value in fed.outputs
+        if kind in partitions
+    ]
+
+
+def _partition(key: bytes, count: int) -> int:
+    """Return where a worker's producer puts `key`."""
+    everywhere = list(range(count))
+    return int(DefaultPartitioner()(key, everywhere, everywhere)) if count else 0
+
+
+def _into(streams: dict[Place, StreamDigest]) -> Take:
+    def take(place: Place, mark: Mark, value: bytes) -> None:
+        digest = streams.get(place)
+        if digest is None:
+            digest = streams[place] = StreamDigest()
+        digest.add(mark, value)
+
+    return take
+
+
+def _only(parted: Mapping[Place, Window], found: dict[Place, dict[Mark, bytes]]) -> Take:
+    def take(place: Place, mark: Mark, value: bytes) -> None:
+        if place in parted and mark in parted[place]:
+            # Of repeats the first counts, as in the chains.
+            found.setdefault(place, {}).setdefault(mark, record_digest(mark, value))
+
+    return take
