@@ -154,10 +154,16 @@ class Session:
         """We stop reading the socket: its silence is our own."""
         self._paused = True
 
-    def resumed(self, now: int) -> None:
+    def resumed(self, now: int) -> Sequence[Action]:
         """We read the socket again."""
         self._paused = False
         self._heard = now
+        self.guard.resumed(now)
+        if self._acknowledged_by != NEVER:
+            self._acknowledged_by = max(
+                self._acknowledged_by, now + self._settings.acknowledge_timeout_ns
+            )
+        return self.advance(now)
 
     def fetch_started(self, symbol: str, url: str, now: int) -> None:
         """The REST request about a symbol leaves."""
@@ -210,8 +216,11 @@ class Session:
         return actions
 
     def _advance_running(self, now: int, actions: list[Action]) -> None:
+        if self._paused:
+            # Nothing can be heard, so nothing can be late, and nothing need be asked.
+            return
         silent = now - self._heard
-        if silent >= self._silence and not self._paused:
+        if silent >= self._silence:
             reason = f"silent for {silent / 1e9:.1f} s, normal is {self._silence / 1e9:g} s"
             self._end(actions, Close(reason, abort=True))
             return
@@ -379,12 +388,14 @@ class Session:
     def _arm(self, now: int) -> None:
         """Work out the next deadline."""
         deadline = NEVER
-        if self._phase is _Phase.RUNNING:
+        if self._phase is _Phase.RUNNING and not self._paused:
             deadline = min(
-                self._plan_at, self._ping_at, self._acknowledged_by, self.guard.next_deadline()
+                self._heard + self._silence,
+                self._plan_at,
+                self._ping_at,
+                self._acknowledged_by,
+                self.guard.next_deadline(),
             )
-            if not self._paused:
-                deadline = min(deadline, self._heard + self._silence)
         elif self._phase is _Phase.LEAVING:
             deadline = self._leave_by
         if self._waiting:

@@ -189,6 +189,12 @@ class Guard:
         if watch.step in (_Step.AWAITED, _Step.ASKED, _Step.DUE):
             self._enter(watch, _Step.AWAITED, until)
 
+    def resumed(self, now: int) -> None:
+        """The socket was not read for a while: answers are late by our own doing."""
+        for watch in self._watches.values():
+            if watch.step in (_Step.AWAITED, _Step.ASKED):
+                watch.at = max(watch.at, now + self._settings.answer_timeout_ns)
+
     def advance(self, now: int) -> Iterator[Need]:
         """Yield the books to ask for now; each counts as queued from then on."""
         for watch in self._watches.values():
@@ -254,7 +260,9 @@ class Guard:
                 watch.backoff.reset()
             watch.live_at = None
         watch.fault = reason
-        self._enter(watch, _Step.DUE, now + watch.backoff.wait(self._random()))
+        # A book that was never there is asked for at once; that is no trouble yet.
+        wait = 0 if reason is None else watch.backoff.wait(self._random())
+        self._enter(watch, _Step.DUE, now + wait)
 
     def _enter(self, watch: _Watch, step: _Step, at: int) -> None:
         self._busy += _is_busy(step) - _is_busy(watch.step)

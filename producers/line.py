@@ -366,6 +366,6 @@ class Line:
         mono = time.monotonic_ns()
         self._pause_clock.stop(mono)
         if self._socket is not None and self._session is not None:
-            self._session.resumed(mono)
             self._socket.resume()
+            self._do(self._session.resumed(mono))
             log.info("socket_resumed", shard=self.shard.name)
