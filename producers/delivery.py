@@ -29,6 +29,7 @@ from aiokafka.partitioner import DefaultPartitioner
 
 from core.backoff import Backoff
 from infra.runtime import logs
+from producers.kafka import make_producer
 from producers.metrics import ProducerMetrics
 from producers.recorder import Parcel
 
@@ -40,6 +41,8 @@ _BACKOFF_CAP_NS: Final = 5_000_000_000
 _RECORD_OVERHEAD_BYTES: Final = 128
 """More than Kafka adds to one record in a batch."""
 _CLOSE_S: Final = 5.0
+_LATE_S: Final = 5.0
+"""An acknowledgement that takes longer is worth a line in the log, s."""
 
 
 class TopicMissingError(Exception):
@@ -75,11 +78,8 @@ class Delivery:
         """Return the shared producer, as soon as Kafka can be reached."""
         async with self._connecting:
             while self._producer is None:
-                fresh = AIOKafkaProducer(
-                    enable_idempotence=True,
-                    acks="all",
-                    max_batch_size=self.settings.batch_bytes,
-                    **self.settings.arguments,
+                fresh = make_producer(
+                    self.settings.arguments, batch_bytes=self.settings.batch_bytes
                 )
                 try:
                     await fresh.start()
@@ -263,7 +263,19 @@ class PartitionCourier:
             assert taken is not None, "a batch has room for what was grouped for it"
         batch.close()
         acknowledged = await producer.send_batch(batch, self.topic, partition=self.partition)
-        await acknowledged
+        while not acknowledged.done():
+            # An idempotent producer tries for as long as it takes; people should know that it does.
+            await asyncio.wait([acknowledged], timeout=_LATE_S)
+            if not acknowledged.done():
+                age_s = round(self.oldest_ns(time.monotonic_ns()) / _NS_PER_S, 1)
+                log.warning(
+                    "kafka_late",
+                    topic=self.topic,
+                    partition=self.partition,
+                    oldest_s=age_s,
+                    frames=self.waiting_frames,
+                )
+        acknowledged.result()
 
     def _settle(self, group: list[Parcel], refused: str) -> None:
         mono = time.monotonic_ns()
