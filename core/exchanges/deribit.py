@@ -10,8 +10,9 @@ Sync recipe:
 2. A change applies when `prev_change_id` equals the last `change_id`.
 3. A change with `change_id` at or below the last is a repeat.
 4. Anything else is a gap: unsubscribe and subscribe that one channel, wait for its snapshot.
-5. Audit: `public/get_order_book` names the `change_id` of its state; the change that covers it
-   joins the two.
+5. Renewal: open the channel anew; the snapshot audits the book if its `change_id` is the last
+   one. The state of `public/get_order_book` may lie inside a 100 ms change, which names only
+   what differs at its ends: the two cannot be joined, so it is not asked for.
 
 There is no checksum. Heartbeats: after `set_heartbeat` a `test_request` must be answered with
 `public/test` at once, or the venue closes the socket.
@@ -203,9 +204,8 @@ class Deribit:
         return _call(request_id, "public/test", {})
 
     def snapshot(self, shard: Shard, symbol: str, request_id: int) -> list[Request]:
-        """Ask for the whole book over the socket (step 5)."""
-        params: dict[str, object] = {"instrument_name": symbol, "depth": AUDIT_DEPTH}
-        return [Request(Transport.SOCKET, _call(request_id, "public/get_order_book", params))]
+        """Open the one channel anew: its snapshot is the only one in step with it (step 5)."""
+        return self.resync(shard, symbol, request_id)
 
     def resync(self, shard: Shard, symbol: str, request_id: int) -> list[Request]:
         """Open the one channel anew (step 4)."""
