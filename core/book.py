@@ -2,11 +2,12 @@
 
 Prices are integers at the book's exponent (the finest number of decimals seen), sizes the venue's
 own text. Each side is a list of prices with the best at the END, where insertions and removals
-cost least, and a dict from price to size. The book knows nothing of sequences or venues.
+cost least, and a dict from price to size. What is asked for often (the checksum, the published
+top) is kept until a change reaches it. The book knows nothing of sequences or venues.
 """
 
 from bisect import bisect_left, insort
-from collections.abc import Iterable
+from collections.abc import Sequence
 from typing import Final
 from zlib import crc32
 
@@ -15,137 +16,226 @@ from core.decimals import DecimalError, decimals_of, mantissa, normalised, plain
 Level = tuple[str, str]
 """Price and new total size, decimal text; size zero removes the level."""
 
+CHECKSUM_DEPTH: Final = 10
+"""Levels a side under Kraken's checksum."""
 _CACHE_MAX: Final = 16_384
-"""Price texts remembered per book; the cache is emptied when it is full."""
+"""Texts of prices and of sizes remembered per book; a cache is emptied when it is full."""
+_BELOW_ALL: Final = -(10**60)
+_ABOVE_ALL: Final = 10**60
+"""Lower and higher than every key."""
+_SHORT: Final = 19
+"""Characters of a number that cannot pass the limits of `core.decimals`."""
+
+
+class Ladder:
+    """The top of one side as it is published, best first.
+
+    Prices are integers at the book's exponent, sizes at `size_exponent`; `text` is the levels'
+    canonical text (see `ladder_crc32`).
+    """
+
+    __slots__ = ("depth", "prices", "size_exponent", "sizes", "text")
+
+    def __init__(
+        self, depth: int, prices: list[int], sizes: list[int], size_exponent: int, text: bytes
+    ) -> None:
+        self.depth = depth
+        self.prices = prices
+        self.sizes = sizes
+        self.size_exponent = size_exponent
+        self.text = text
 
 
 class BookSide:
-    """One side: `keys` ascend towards the best; a bid's key is its price, an ask's its negative."""
+    """One side: `keys` ascend towards the best; a bid's key is its price, an ask's its negative.
 
-    def __init__(self, sign: int) -> None:
+    Whoever changes `keys` and `sizes` tells `touched` of every key from `watched` upwards.
+    """
+
+    __slots__ = (
+        "_digits",
+        "_digits_from",
+        "_known",
+        "_ladder",
+        "_ladder_from",
+        "_marks",
+        "floor",
+        "keys",
+        "name",
+        "prices",
+        "sign",
+        "sizes",
+        "watched",
+    )
+
+    def __init__(self, name: str, sign: int) -> None:
+        self.name = name
         self.sign = sign
         self.keys: list[int] = []
         self.sizes: dict[int, str] = {}
         self.floor: int | None = None
         """Keys below were never shown by a snapshot and are not proven; None proves all."""
+        self.prices: dict[str, int] = {}
+        """Key of every price text seen lately."""
+        self.watched = _ABOVE_ALL
+        self._digits: bytes | None = None
+        self._digits_from = _ABOVE_ALL
+        self._marks: dict[int, str] = {}
+        self._ladder: Ladder | None = None
+        self._ladder_from = _ABOVE_ALL
+        self._known: dict[int, tuple[int, int, str]] = {}
 
     def __len__(self) -> int:
         return len(self.keys)
 
-    def replace(self, levels: list[tuple[int, str]]) -> None:
-        """Forget everything and hold `levels`, (key, size) in any order; later ones win."""
-        self.sizes = {key: size for key, size in levels if size}
-        self.keys = sorted(self.sizes)
+    def clear(self) -> None:
+        """Forget every level."""
+        self.hold([], {})
         self.floor = None
 
-    def apply(self, levels: list[tuple[int, str]]) -> int:
-        """Apply (key, size) changes in order, `""` removes; return removals of unknown levels."""
-        keys, sizes = self.keys, self.sizes
-        unknown = 0
-        for key, size in levels:
-            if size:
-                if key not in sizes:
-                    insort(keys, key)
-                sizes[key] = size
-            elif key in sizes:
-                del sizes[key]
-                del keys[bisect_left(keys, key)]
-            else:
-                unknown += 1
-        return unknown
+    def hold(self, keys: list[int], sizes: dict[int, str]) -> None:
+        """Hold these levels, the keys ascending, and no others."""
+        self.keys = keys
+        self.sizes = sizes
+        self._digits = self._ladder = None
+        self._marks, self._known = {}, {}
+        self._digits_from = self._ladder_from = self.watched = _ABOVE_ALL
 
     def truncate(self, depth: int) -> None:
         """Keep the best `depth` levels."""
         surplus = len(self.keys) - depth
         if surplus > 0:
-            for key in self.keys[:surplus]:
+            dropped = self.keys[:surplus]
+            for key in dropped:
                 del self.sizes[key]
             del self.keys[:surplus]
+            self.touched(dropped)
 
     def rescale(self, factor: int) -> None:
-        """Multiply every key by `factor`."""
-        self.keys = [key * factor for key in self.keys]
-        self.sizes = {key * factor: size for key, size in self.sizes.items()}
+        """Multiply every key by `factor`; what was remembered of prices is forgotten."""
+        sizes = {key * factor: size for key, size in self.sizes.items()}
+        self.hold([key * factor for key in self.keys], sizes)
         if self.floor is not None:
             self.floor *= factor
+        self.prices = {}
+
+    def touched(self, keys: Sequence[int]) -> None:
+        """Forget what was derived from these levels, which have changed."""
+        digits_from, ladder_from = self._digits_from, self._ladder_from
+        for key in keys:
+            if key >= digits_from:
+                self._digits = None
+                self._marks.pop(key, None)
+            if key >= ladder_from:
+                self._ladder = None
+                self._known.pop(key, None)
+
+    def checksum_digits(self) -> bytes:
+        """Return the digits of the best ten levels' prices and sizes, as Kraken sums them up."""
+        digits = self._digits
+        if digits is None:
+            keys = self.keys[: -CHECKSUM_DEPTH - 1 : -1]
+            known = self._marks
+            marks = [known.get(key) or self._mark(key) for key in keys]
+            digits = self._digits = "".join(marks).encode()
+            self._marks = dict(zip(keys, marks, strict=True))
+            self._digits_from = keys[-1] if len(keys) == CHECKSUM_DEPTH else _BELOW_ALL
+            self.watched = min(self._digits_from, self._ladder_from)
+        return digits
+
+    def top(self, depth: int, exponent: int) -> Ladder:
+        """Return the best `depth` levels that a snapshot or a change has shown."""
+        ladder = self._ladder
+        if ladder is None or ladder.depth != depth:
+            keys = self.keys[: -depth - 1 : -1]
+            reaches = keys[-1] if len(keys) == depth else _BELOW_ALL
+            floor = self.floor
+            if floor is not None and keys and keys[-1] < floor:
+                keys = [key for key in keys if key >= floor]
+                reaches = floor
+            known = self._known
+            levels = [known.get(key) or self._describe(key, exponent) for key in keys]
+            ladder = self._ladder = _ladder(depth, keys, levels, self.sign)
+            self._known = dict(zip(keys, levels, strict=True))
+            self._ladder_from = reaches
+            self.watched = min(self._digits_from, self._ladder_from)
+        return ladder
+
+    def _mark(self, key: int) -> str:
+        return str(self.sign * key) + self.sizes[key].replace(".", "").lstrip("0")
+
+    def _describe(self, key: int, exponent: int) -> tuple[int, int, str]:
+        """Return a level's size as an integer, its decimals, and the level's canonical line."""
+        size = self.sizes[key]
+        line = f"{self.name} {render(self.sign * key, exponent)} {normalised(size)}\n"
+        return int(size.replace(".", "")), decimals_of(size), line
+
+
+def _ladder(depth: int, keys: list[int], levels: list[tuple[int, int, str]], sign: int) -> Ladder:
+    exponent = max([decimals for _, decimals, _ in levels], default=0)
+    prices = keys if sign > 0 else [-key for key in keys]
+    sizes = [
+        value if decimals == exponent else value * 10 ** (exponent - decimals)
+        for value, decimals, _ in levels
+    ]
+    text = "".join([line for _, _, line in levels]).encode()
+    return Ladder(depth, prices, sizes, exponent, text)
 
 
 class OrderBook:
     """Two sides and the exponent they share."""
 
+    __slots__ = ("_amounts", "asks", "bids", "exponent", "unknown_removals")
+
     def __init__(self) -> None:
-        self.bids = BookSide(1)
-        self.asks = BookSide(-1)
+        self.bids = BookSide("b", 1)
+        self.asks = BookSide("a", -1)
         self.exponent = 0
         """Prices are `mantissa * 10**-exponent`."""
         self.unknown_removals = 0
         """Removals of levels that were not there: normal for partial books, counted only."""
-        self._prices: dict[str, int] = {}
-
-    def read(self, levels: Iterable[Level], side: BookSide) -> list[tuple[int, str]]:
-        """Return `levels` as (key, size) of `side`, size `""` for removals; changes no level.
-
-        Raises:
-            DecimalError: a price or size is not a non-negative decimal.
-        """
-        prices = self._prices
-        sign = side.sign
-        read: list[tuple[int, str]] = []
-        for price, size in levels:
-            value = prices.get(price)
-            if value is None:
-                value = self._price(price)
-                prices = self._prices
-            digits = size.replace(".", "", 1)
-            if not digits.isdigit() or len(digits) > 36 or not digits.isascii():
-                size = plain(size)
-                digits = size.replace(".", "", 1)
-            read.append((sign * value, size if digits.strip("0") else ""))
-        return read
+        self._amounts: dict[str, str] = {}
+        """Every size text seen lately, as it is held: plain, and empty for zero."""
 
     def replace(
-        self, bids: Iterable[Level], asks: Iterable[Level], *, limit: int | None = None
+        self, bids: Sequence[Level], asks: Sequence[Level], *, limit: int | None = None
     ) -> None:
         """Become the snapshot; `limit` is how many levels a side it could show, None for all.
 
         Raises:
-            DecimalError: as `read`; the book is unchanged.
+            DecimalError: a price or size is not a non-negative decimal; the book is then empty.
         """
-        fresh = OrderBook()
-        new_bids, new_asks = fresh._read_both(bids, asks)
-        for side, levels in ((self.bids, new_bids), (self.asks, new_asks)):
-            side.replace(levels)
-            if limit is not None and len(side) >= limit:
-                side.floor = side.keys[0]
-        self.exponent = fresh.exponent
-        self._prices = fresh._prices
+        self.clear()
+        for side, levels in ((self.bids, bids), (self.asks, asks)):
+            if levels and not self._load(side, levels):
+                removals = self.unknown_removals
+                try:
+                    self._change(side, levels)
+                except DecimalError:
+                    self.clear()
+                    raise
+                self.unknown_removals = removals
+        if limit is not None:
+            for side in (self.bids, self.asks):
+                if len(side) >= limit:
+                    side.floor = side.keys[0]
 
-    def apply(self, bids: Iterable[Level], asks: Iterable[Level]) -> None:
-        """Apply changes of both sides, all or none.
+    def apply(self, bids: Sequence[Level], asks: Sequence[Level]) -> None:
+        """Apply changes of both sides in order.
 
         Raises:
-            DecimalError: as `read`; no level is changed.
+            DecimalError: a price or size is not a non-negative decimal. Changes before it were
+                applied: the book is incomplete and must be replaced.
         """
-        new_bids, new_asks = self._read_both(bids, asks)
-        if new_bids:
-            self.unknown_removals += self.bids.apply(new_bids)
-        if new_asks:
-            self.unknown_removals += self.asks.apply(new_asks)
-
-    def _read_both(
-        self, bids: Iterable[Level], asks: Iterable[Level]
-    ) -> tuple[list[tuple[int, str]], list[tuple[int, str]]]:
-        while True:
-            exponent = self.exponent
-            both = self.read(bids, self.bids), self.read(asks, self.asks)
-            # A price with more decimals refines the scale; what was read before it is read again.
-            if exponent == self.exponent:
-                return both
+        if bids:
+            self._change(self.bids, bids)
+        if asks:
+            self._change(self.asks, asks)
 
     def clear(self) -> None:
         """Forget every level."""
-        self.bids.replace([])
-        self.asks.replace([])
+        self.bids.clear()
+        self.asks.clear()
 
     def is_crossed(self) -> bool:
         """Say whether the best bid is at or above the best ask."""
@@ -154,25 +244,20 @@ class OrderBook:
 
     def best_bid(self) -> Level | None:
         """Return the best bid as normalised (price, size)."""
-        return self._top(self.bids)
+        return self._best(self.bids)
 
     def best_ask(self) -> Level | None:
         """Return the best ask as normalised (price, size)."""
-        return self._top(self.asks)
+        return self._best(self.asks)
 
-    def checksum(self, depth: int = 10) -> int:
-        """Return the CRC-32 over the best `depth` asks then bids, as Kraken defines it.
+    def checksum(self) -> int:
+        """Return the CRC-32 over the best ten asks, then bids, as Kraken defines it.
 
         Digits of price and size without point and leading zeros, concatenated. The prices' text
         must have a fixed number of decimals, as Kraken's has.
         Source: docs.kraken.com, "Spot Websockets (v2) - Book Checksum"; read November 2026.
         """
-        text: list[str] = []
-        for side in (self.asks, self.bids):
-            sign, sizes = side.sign, side.sizes
-            for key in side.keys[: -depth - 1 : -1]:
-                text.append(str(sign * key) + sizes[key].replace(".", "").lstrip("0"))
-        return crc32("".join(text).encode())
+        return crc32(self.bids.checksum_digits(), crc32(self.asks.checksum_digits()))
 
     def crc32(self) -> int:
         """Return the CRC-32 of the whole book's canonical text (see `ladder_crc32`)."""
@@ -184,44 +269,85 @@ class OrderBook:
         keys = side.keys[: -depth - 1 : -1] if depth else side.keys[::-1]
         return [(render(side.sign * key, exponent), normalised(side.sizes[key])) for key in keys]
 
-    def proven(self, side: BookSide, depth: int) -> list[Level]:
-        """Return the best `depth` levels that a snapshot or a change has shown, best first."""
-        exponent, floor = self.exponent, side.floor
-        return [
-            (render(side.sign * key, exponent), normalised(side.sizes[key]))
-            for key in side.keys[: -depth - 1 : -1]
-            if floor is None or key >= floor
-        ]
-
-    def is_shallow(self, depth: int, bids: int, asks: int) -> bool:
-        """Say whether a side may have more levels than the `bids` and `asks` that are proven."""
-        return (bids < depth and self.bids.floor is not None) or (
-            asks < depth and self.asks.floor is not None
-        )
-
-    def _top(self, side: BookSide) -> Level | None:
+    def _best(self, side: BookSide) -> Level | None:
         return self.ladder(side, 1)[0] if side.keys else None
 
-    def _price(self, text: str) -> int:
-        """Read a price that is not in the cache, refining the exponent when it needs to."""
+    def _change(self, side: BookSide, levels: Sequence[Level]) -> None:
+        prices, keys, sizes, amounts = side.prices, side.keys, side.sizes, self._amounts
+        watched = side.watched
+        changed: list[int] = []
+        for price, size in levels:
+            key = prices.get(price)
+            if key is None:
+                key = self._read_price(price, side)
+                prices, keys, sizes = side.prices, side.keys, side.sizes
+                watched = side.watched
+            amount = amounts.get(size)
+            if amount is None:
+                amount = self._read_size(size)
+            if amount:
+                if key not in sizes:
+                    insort(keys, key)
+                sizes[key] = amount
+            elif key in sizes:
+                del sizes[key]
+                del keys[bisect_left(keys, key)]
+            else:
+                self.unknown_removals += 1
+            if key >= watched:
+                changed.append(key)
+        if changed:
+            side.touched(changed)
+
+    def _read_price(self, text: str, side: BookSide) -> int:
+        """Return the key of a price that is not remembered, refining the exponent if need be."""
         canonical = plain(text)
         decimals = decimals_of(canonical)
         if decimals > self.exponent:
+            # Keys are others from here on; with them goes all that was derived from them.
             self._refine(decimals)
-        if len(self._prices) >= _CACHE_MAX:
-            self._prices.clear()
-        value = self._prices[text] = mantissa(canonical, self.exponent)
-        return value
+        if len(side.prices) >= _CACHE_MAX:
+            side.prices = {}
+        key = side.prices[text] = side.sign * mantissa(canonical, self.exponent)
+        return key
+
+    def _read_size(self, text: str) -> str:
+        canonical = plain(text)
+        if len(self._amounts) >= _CACHE_MAX:
+            self._amounts.clear()
+        amount = self._amounts[text] = canonical if canonical.strip("0.") else ""
+        return amount
 
     def _refine(self, exponent: int) -> None:
         factor = 10 ** (exponent - self.exponent)
         self.bids.rescale(factor)
         self.asks.rescale(factor)
         self.exponent = exponent
-        self._prices = {}
+
+    def _load(self, side: BookSide, levels: Sequence[Level]) -> bool:
+        """Hold a snapshot's levels at one go, or say that they must be read one by one."""
+        prices = [level[0] for level in levels]
+        sizes = [level[1] for level in levels]
+        decimals = decimals_of(prices[0])
+        values = _integers(prices, decimals)
+        amounts = _integers(sizes, decimals_of(sizes[0]))
+        if values is None or amounts is None or 0 in amounts:
+            return False
+        if decimals > self.exponent:
+            self._refine(decimals)
+        if decimals < self.exponent:
+            factor = side.sign * 10 ** (self.exponent - decimals)
+            values = [value * factor for value in values]
+        elif side.sign < 0:
+            values = [-value for value in values]
+        held = dict(zip(values, sizes, strict=True))
+        side.hold(sorted(held), held)
+        if len(prices) < _CACHE_MAX:
+            side.prices = dict(zip(prices, values, strict=True))
+        return True
 
 
-def ladder_crc32(bids: Iterable[Level], asks: Iterable[Level]) -> int:
+def ladder_crc32(bids: Sequence[Level], asks: Sequence[Level]) -> int:
     """Return the CRC-32 of a book's canonical text.
 
     One line `b <price> <size>` per bid, best first, then `a <price> <size>` per ask, best first;
@@ -232,15 +358,21 @@ def ladder_crc32(bids: Iterable[Level], asks: Iterable[Level]) -> int:
     return crc32("".join(lines).encode())
 
 
-def scaled(texts: list[str]) -> tuple[list[int], int]:
-    """Return plain decimal texts as integers at one common exponent, and that exponent.
+def _integers(texts: list[str], decimals: int) -> list[int] | None:
+    """Return decimal texts without their point, None unless all are short and look alike.
 
-    Raises:
-        DecimalError: an integer does not fit 64 bits.
+    That is how venues print a book; anything else is read number by number.
     """
-    texts = [normalised(text) for text in texts]
-    exponent = max([decimals_of(text) for text in texts], default=0)
-    values = [mantissa(text, exponent) for text in texts]
-    if any(value >= 1 << 63 for value in values):
-        raise DecimalError(f"a value needs more than 64 bits at {exponent} decimals")
-    return values, exponent
+    joined = " ".join(texts)
+    digits = joined.replace(".", "")
+    bare = digits.replace(" ", "")
+    if not (bare.isdigit() and bare.isascii()) or max(map(len, texts)) > _SHORT:
+        return None
+    points = len(texts) if decimals else 0
+    if joined.count(".") != points or " ." in joined or joined[0] == ".":
+        return None
+    place = -decimals - 1
+    if decimals and "".join([text[place : place + 1] for text in texts]) != "." * points:
+        return None
+    values = list(map(int, digits.split()))
+    return values if len(values) == len(texts) else None

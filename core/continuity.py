@@ -39,41 +39,41 @@ class Verdict(Enum):
     """It fills a hole that was counted before."""
     OLD = 5
     """The snapshot that was joined already holds it."""
+    RESTART = 6
+    """The venue has begun to number anew."""
+
+
+_NEXT: Final = Verdict.NEXT
 
 
 class Chain:
     """Follows `(first, prev, last)` of changes: the ids covered and the state started from.
 
-    Joining a snapshot at id L: drop changes with last <= L; the first kept must cover L + 1 or
-    start exactly from L. From then on every change must start from the last one.
+    A snapshot at id L that is ordered with the changes is followed by one that starts from L. One
+    that was asked for is not: joining it, changes with last <= L are dropped, and the first kept
+    must cover L + 1 or start exactly from L. From then on every change must start from the last.
     """
 
     def __init__(self) -> None:
         self.last = 0
         self.joining = False
+        """Where the stream stands is not known yet."""
         self._gap_until = 0
         self._gap_from = 0
 
-    def restart(self, last: int) -> None:
+    def restart(self, last: int, *, joining: bool) -> None:
         """Hold the snapshot with id `last`."""
         self.last = last
-        self.joining = True
+        self.joining = joining
         self._gap_from = self._gap_until = 0
 
     def check(self, first: int, prev: int, last: int) -> Verdict:
         """Judge a change; NEXT moves on, GAP remembers the hole, others change nothing."""
-        if self.joining:
-            if last <= self.last:
-                return Verdict.OLD
-            if first <= self.last + 1 or prev == self.last:
-                self.joining = False
-                self.last = last
-                return Verdict.NEXT
-            self._gap_from, self._gap_until = self.last, prev
-            return Verdict.GAP
-        if prev == self.last:
+        if prev == self.last and not self.joining:
             self.last = last
-            return Verdict.NEXT
+            return _NEXT
+        if self.joining:
+            return self._join(first, prev, last)
         if last <= self.last:
             return Verdict.DUPLICATE
         self._gap_from, self._gap_until = self.last, prev
@@ -83,28 +83,54 @@ class Chain:
         """Say whether a change lies inside the hole seen last: it was overtaken, not lost."""
         return self._gap_from <= prev and last <= self._gap_until
 
+    def _join(self, first: int, prev: int, last: int) -> Verdict:
+        if last <= self.last:
+            # The stream is seen to stand exactly where the snapshot does.
+            self.joining = last < self.last
+            return Verdict.OLD
+        if first <= self.last + 1 or prev == self.last:
+            self.joining = False
+            self.last = last
+            return _NEXT
+        self._gap_from, self._gap_until = self.last, prev
+        return Verdict.GAP
+
 
 class TradeIds:
     """Follows one symbol's contiguous trade ids over reconnects."""
 
     def __init__(self) -> None:
         self.last: int | None = None
+        self._last_ts = 0
         self._missing: list[tuple[int, int]] = []
 
-    def check(self, sequence: int) -> tuple[Verdict, int]:
-        """Judge a trade id; with GAP comes how many ids are missing before it, else 0."""
+    def check(self, sequence: int, ts_event: int = 0) -> tuple[Verdict, int]:
+        """Judge a trade id; with GAP comes how many ids are missing before it, else 0.
+
+        An old id at a later exchange time (`ts_event`, ns) is no repeat: the venue numbers anew,
+        which is RESTART.
+        """
         last = self.last
         if last is None or sequence == last + 1:
-            self.last = sequence
-            return Verdict.NEXT, 0
+            self._follow(sequence, ts_event)
+            return _NEXT, 0
         if sequence > last:
             self._missing.append((last + 1, sequence - 1))
             del self._missing[:-_RANGES_MAX]
-            self.last = sequence
+            self._follow(sequence, ts_event)
             return Verdict.GAP, sequence - last - 1
         for index, (low, high) in enumerate(self._missing):
             if low <= sequence <= high:
                 rest = [(low, sequence - 1), (sequence + 1, high)]
                 self._missing[index : index + 1] = [(a, b) for a, b in rest if a <= b]
+                del self._missing[:-_RANGES_MAX]
                 return Verdict.LATE, 0
+        if ts_event > self._last_ts:
+            self._missing.clear()
+            self._follow(sequence, ts_event)
+            return Verdict.RESTART, 0
         return Verdict.DUPLICATE, 0
+
+    def _follow(self, sequence: int, ts_event: int) -> None:
+        self.last = sequence
+        self._last_ts = ts_event

@@ -7,6 +7,7 @@ what is not a finite, non-negative decimal of sane length is refused.
 
 import re
 from decimal import Decimal
+from functools import lru_cache
 from typing import Final
 
 MAX_DIGITS: Final = 38
@@ -14,8 +15,11 @@ MAX_DIGITS: Final = 38
 MAX_DECIMALS: Final = 18
 """Most decimals accepted: the scale of the stored Decimal(38, 18)."""
 
+_SHORT: Final = 19
+"""Characters in which neither limit can be passed, so that nothing needs to be counted."""
 _PLAIN: Final = re.compile(r"([0-9]{1,38})(?:\.([0-9]{1,38}))?\Z")
 _EXPONENT: Final = re.compile(r"[0-9]{1,38}(?:\.[0-9]{1,38})?[eE][+-]?[0-9]{1,2}\Z")
+_MEMORY: Final = 65_536
 
 
 class DecimalError(ValueError):
@@ -28,6 +32,10 @@ def plain(text: str) -> str:
     Raises:
         DecimalError: not a non-negative finite number, or not storable as Decimal(38, 18).
     """
+    if len(text) <= _SHORT and text.isascii() and text.replace(".", "0", 1).isdigit():
+        if text[0] == "." or text[-1] == ".":
+            raise DecimalError(f"not a decimal number: {text!r}")
+        return text
     match = _PLAIN.match(text)
     if match is None:
         if _EXPONENT.match(text) is None:
@@ -75,8 +83,9 @@ def normalised(text: str) -> str:
     return f"{whole}.{decimals}" if decimals else whole
 
 
+@lru_cache(maxsize=_MEMORY)
 def render(value: int, exponent: int) -> str:
-    """Return `value * 10**-exponent` as normalised decimal text."""
+    """Return `value * 10**-exponent` as normalised decimal text; remembered, as prices recur."""
     if exponent <= 0:
         return str(value * int(10**-exponent))
     digits = str(value).rjust(exponent + 1, "0")

@@ -7,9 +7,12 @@ Nothing here knows what a payload means.
 
 from enum import IntEnum
 from hashlib import blake2b
-from typing import Final
+from typing import Annotated, Final
 
 import msgspec
+
+Count = Annotated[int, msgspec.Meta(ge=0, lt=1 << 62)]
+"""A number of things or of ns that fits every column."""
 
 
 class FrameKind(IntEnum):
@@ -94,9 +97,9 @@ class TickStatus(msgspec.Struct, frozen=True, omit_defaults=True):
     """
 
     connected: bool
-    queue_frames: int = 0
-    queue_age_ns: int = 0
-    paused_ns: int = 0
+    queue_frames: Count = 0
+    queue_age_ns: Count = 0
+    paused_ns: Count = 0
 
 
 class CloseReason(msgspec.Struct, frozen=True, omit_defaults=True):
@@ -112,7 +115,7 @@ class CloseReason(msgspec.Struct, frozen=True, omit_defaults=True):
 class Dropped(msgspec.Struct, frozen=True):
     """Frames that were read but not kept, with the policy that dropped them."""
 
-    count: int
+    count: Count
     reason: str
 
 

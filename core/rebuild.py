@@ -11,7 +11,8 @@ import msgspec
 from core.book import Level
 from core.events import BookState
 from core.frames import Frame, FrameKind
-from core.pipeline import Instrument, PipelineSettings, ShardPipeline
+from core.instrument import Instrument
+from core.pipeline import PipelineSettings, ShardPipeline
 from core.protocol import Exchange
 from core.tape import batches
 

@@ -5,6 +5,8 @@ older than the window, except the last frame's time and transit: so a reader who
 middle of a log soon agrees with one who saw it all.
 """
 
+from collections.abc import Sequence
+from operator import sub
 from typing import Final
 
 from core.events import BookState, StreamSecond
@@ -13,9 +15,65 @@ from core.sync import SyncCounters
 
 LATENCIES_MAX: Final = 4096
 """Latencies kept exactly per stream and window; beyond that every second one, then fourth, ..."""
+COUNT_MAX: Final = (1 << 62) - 1
+"""Largest count that is reported: ids that jump at random must not overflow a column."""
 
 _NO_COUNTERS: Final = SyncCounters()
 _NO_STATUS: Final = TickStatus(connected=False)
+
+
+class LatencyWindow:
+    """Transit times (`ts_recv - ts_event`, ns, signed) of one window."""
+
+    def __init__(self) -> None:
+        self.count = 0
+        self.least: int | None = None
+        self.most: int | None = None
+        self._samples: list[int] = []
+        self._stride = 1
+        self._fresh: list[int] = []
+        self._last: int | None = None
+        self._differences = 0
+        self._difference_sum = 0
+
+    def add(self, transit: int) -> None:
+        """Take one frame's transit time."""
+        fresh = self._fresh
+        fresh.append(transit)
+        if len(fresh) >= LATENCIES_MAX:
+            self._fold()
+
+    def close(self) -> tuple[Sequence[int], int | None]:
+        """Return what was kept, sorted, and the jitter: mean |D| of RFC 3550 6.4.1."""
+        self._fold()
+        jitter = self._difference_sum // self._differences if self._differences else None
+        return sorted(self._samples), jitter
+
+    def next(self) -> "LatencyWindow":
+        """Return the window that follows this one, which is closed."""
+        window = LatencyWindow()
+        window._last = self._last
+        return window
+
+    def _fold(self) -> None:
+        """Move fresh transit times into the sums and samples."""
+        fresh = self._fresh
+        if not fresh:
+            return
+        self._fresh = []
+        before = fresh[:1] if self._last is None else [self._last]
+        differences = map(abs, map(sub, fresh, before + fresh))
+        self._difference_sum += sum(differences)
+        self._differences += len(fresh) - (self._last is None)
+        self._last = fresh[-1]
+        least, most = min(fresh), max(fresh)
+        self.least = least if self.least is None else min(self.least, least)
+        self.most = most if self.most is None else max(self.most, most)
+        self._samples += fresh[-self.count % self._stride :: self._stride]
+        self.count += len(fresh)
+        while len(self._samples) > LATENCIES_MAX:
+            self._samples = self._samples[::2]
+            self._stride *= 2
 
 
 class StreamStatistics:
@@ -32,13 +90,9 @@ class StreamStatistics:
         self.missing = 0
         self.decode_errors = 0
         self.heartbeat_rtt_ns: int | None = None
+        self._last_number = -1
         self._last_mono: int | None = None
-        self._last_transit: int | None = None
-        self._latencies: list[int] = []
-        self._stride = 1
-        self._skipped = 0
-        self._differences = 0
-        self._difference_sum = 0
+        self._latencies = LatencyWindow()
         self._state = BookState.EMPTY
         self._state_mono = 0
         self._state_ns = [0, 0, 0, 0]
@@ -49,28 +103,16 @@ class StreamStatistics:
         """Say whether a frame was ever counted."""
         return self._last_mono is not None
 
-    def frame(self, size: int, ts_mono: int) -> None:
-        """Count a frame of `size` bytes."""
+    def frame(self, number: int, size: int, ts_mono: int, transit: int | None) -> None:
+        """Count frame `number` once, with `size` bytes and its transit time where it has one."""
+        if number == self._last_number:
+            return
+        self._last_number = number
+        self._last_mono = ts_mono
         self.frames += 1
         self.bytes += size
-        self._last_mono = ts_mono
-
-    def latency(self, transit: int) -> None:
-        """Take one frame's `ts_recv - ts_event`, ns."""
-        last = self._last_transit
-        if last is not None:
-            self._differences += 1
-            self._difference_sum += transit - last if transit > last else last - transit
-        self._last_transit = transit
-        if self._stride > 1:
-            self._skipped += 1
-            if self._skipped < self._stride:
-                return
-            self._skipped = 0
-        self._latencies.append(transit)
-        if len(self._latencies) >= LATENCIES_MAX:
-            self._latencies = self._latencies[::2]
-            self._stride *= 2
+        if transit is not None:
+            self._latencies.add(transit)
 
     def state(self, state: BookState, ts_mono: int) -> None:
         """Note the book's state (of the connection: LIVE while the socket is open)."""
@@ -102,8 +144,8 @@ class StreamStatistics:
         self._state_mono = ts_mono
         now = counters or _NO_COUNTERS
         before = self._before
-        samples = sorted(self._latencies)
-        count = len(samples)
+        latencies = self._latencies
+        samples, jitter = latencies.close()
         second = StreamSecond(
             number=number,
             index=index,
@@ -114,16 +156,16 @@ class StreamStatistics:
             frames=self.frames,
             bytes=self.bytes,
             age_ns=None if self._last_mono is None else ts_mono - self._last_mono,
-            latency_count=count,
-            latency_min_ns=samples[0] if count else None,
-            latency_p50_ns=_quantile(samples, 50),
-            latency_p90_ns=_quantile(samples, 90),
-            latency_p99_ns=_quantile(samples, 99),
-            latency_max_ns=samples[-1] if count else None,
-            jitter_ns=self._difference_sum // self._differences if self._differences else None,
+            latency_count=latencies.count,
+            latency_min_ns=latencies.least,
+            latency_p50_ns=quantile(samples, 50),
+            latency_p90_ns=quantile(samples, 90),
+            latency_p99_ns=quantile(samples, 99),
+            latency_max_ns=latencies.most,
+            jitter_ns=jitter,
             heartbeat_rtt_ns=self.heartbeat_rtt_ns,
             gaps=self.gaps + now.gaps - before.gaps,
-            missing=self.missing + now.missing - before.missing,
+            missing=min(self.missing + now.missing - before.missing, COUNT_MAX),
             duplicates=self.duplicates + now.duplicates - before.duplicates,
             out_of_order=self.out_of_order + now.out_of_order - before.out_of_order,
             checksums_ok=now.checksums_ok - before.checksums_ok,
@@ -148,16 +190,14 @@ class StreamStatistics:
         self.frames = self.bytes = 0
         self.duplicates = self.out_of_order = self.gaps = self.missing = self.decode_errors = 0
         self.heartbeat_rtt_ns = None
-        self._latencies = []
-        self._stride = 1
-        self._skipped = self._differences = self._difference_sum = 0
+        self._latencies = self._latencies.next()
         self._state_ns = [0, 0, 0, 0]
         if counters is not _NO_COUNTERS:
             self._before = counters.copy()
 
 
-def _quantile(samples: list[int], percent: int) -> int | None:
-    """Return the nearest-rank quantile of sorted samples."""
+def quantile(samples: Sequence[int], percent: int) -> int | None:
+    """Return the nearest-rank quantile of sorted samples, None where there are none."""
     if not samples:
         return None
     return samples[max(-(-len(samples) * percent // 100) - 1, 0)]
