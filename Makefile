@@ -46,7 +46,10 @@ test: setup ## Run all tests, on real Kafka, Faust and ClickHouse
 
 .PHONY: test-containers
 test-containers: setup ## Run the integration tests on a Docker engine, with our own images
-	STREAMGAUGE_TEST_BACKEND=containers $(BIN)/pytest tests/integration
+	infra/docker/build.sh
+	STREAMGAUGE_TEST_BACKEND=containers STREAMGAUGE_TEST_KAFKA_IMAGE=streamgauge-kafka \
+	STREAMGAUGE_TEST_CLICKHOUSE_IMAGE=streamgauge-clickhouse \
+		$(BIN)/pytest tests/integration tests/containers
 
 .PHONY: bench
 bench: setup ## Measure every stage; one JSON line for each benchmark
