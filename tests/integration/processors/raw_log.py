@@ -217,12 +217,16 @@ class Log:
 class Worker:
     """One worker process."""
 
-    def __init__(self, log: Log, name: str, *, faust: bool = False, **settings: Any) -> None:
+    def __init__(
+        self, log: Log, name: str, *, faust: bool = False, program: str = "", **settings: Any
+    ) -> None:
         self.port = free_port()
         self._log_path = log.config.parent / f"{name}.log"
         arguments = ["-m", "streamgauge", "process"]
         if faust:
             arguments = ["-m", "faust", "-A", "processors.app", "worker", "-l", "info"]
+        if program:
+            arguments = ["-c", program]
         environ = {f"STREAMGAUGE__{key.upper()}": str(value) for key, value in settings.items()}
         with self._log_path.open("ab") as output:
             self._process = subprocess.Popen(
@@ -266,6 +270,10 @@ class Worker:
     def resume(self) -> None:
         """Let it go on."""
         self._process.send_signal(signal.SIGCONT)
+
+    def ended(self) -> bool:
+        """Whether it has ended by itself."""
+        return self._process.poll() is not None
 
     def terminate(self) -> int:
         """Ask it to end; return its exit code."""

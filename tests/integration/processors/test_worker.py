@@ -3,6 +3,7 @@
 import asyncio
 import time
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -97,6 +98,92 @@ async def test_worker_killed_under_load_is_taken_over_by_another(
     assert second.events("engine_warm")[-1]["records"] > 0
     assert await log.published() == expected(long_log)
     assert code == 0
+
+
+async def test_worker_that_joins_under_load_shares_the_partitions(
+    kafka: Kafka, tmp_path: Path, long_log: list[Raw]
+) -> None:
+    log = Log(kafka.bootstrap, tmp_path, *SYMBOLS)
+    await log.create()
+
+    with Worker(log, "first") as first:
+        first.wait_ready()
+        writing = asyncio.create_task(log.write(long_log))
+        await log.wait_committed(at_least=len(long_log) // 8)
+        with Worker(log, "second") as second:
+            second.wait_ready()
+            await writing
+            await log.wait_committed()
+            shares = [
+                len(worker.events("partitions_assigned")[-1]["partitions"])
+                for worker in (first, second)
+            ]
+            codes = [second.terminate(), first.terminate()]
+
+    assert await log.published() == expected(long_log)
+    assert (shares, codes) == ([3, 3], [0, 0])
+
+
+async def test_worker_that_was_frozen_and_replaced_changes_nothing_when_it_wakes(
+    kafka: Kafka, tmp_path: Path, long_log: list[Raw]
+) -> None:
+    """A zombie may publish again what its successor published, byte for byte."""
+    log = Log(kafka.bootstrap, tmp_path, *SYMBOLS)
+    await log.create()
+
+    with Worker(log, "first") as first, Worker(log, "second") as second:
+        first.wait_ready()
+        second.wait_ready()
+        writing = asyncio.create_task(log.write(long_log))
+        await log.wait_committed(at_least=len(long_log) // 4)
+        first.pause()
+        await writing
+        await log.wait_committed()
+        first.resume()
+        second.wait_until(
+            lambda: len(second.events("partitions_assigned")) > 2 or first.ended(), timeout=90
+        )
+        second.terminate()
+
+    assert await log.published() == expected(long_log)
+
+
+SABOTAGE = """
+import processors.engine as engine
+feed = engine.PartitionEngine.feed
+def failing(self, record):
+    if record.offset == 7:
+        raise RuntimeError("a mistake of ours")
+    return feed(self, record)
+engine.PartitionEngine.feed = failing
+import sys, streamgauge
+sys.argv = ["streamgauge", "process"]
+streamgauge.main()
+"""
+
+
+async def test_mistake_of_ours_ends_the_process_and_the_next_begins_with_its_record(
+    kafka: Kafka, tmp_path: Path
+) -> None:
+    log = Log(kafka.bootstrap, tmp_path, "deribit", partitions=1)
+    await log.create()
+    connection = Connection("deribit", epoch=(int(time.time()) - 1200) * NS)
+    records = raw_records(batches(connection, seconds=60), 0)
+    await log.write(records)
+
+    with Worker(log, "first", program=SABOTAGE) as first:
+        code = first.wait()
+    committed, _ = await log.progress()
+    with Worker(log, "second") as second:
+        await log.wait_committed()
+        second.terminate()
+
+    (said,) = first.events("process_ends")
+    assert code == EX_SOFTWARE
+    assert "at 7" in said["reason"]
+    assert "a mistake of ours" in said["exception"]
+    assert committed <= 7
+    assert await log.published() == expected(records)
 
 
 async def test_worker_ended_by_sigterm_under_load_loses_and_changes_nothing(
@@ -225,8 +312,9 @@ def test_wrong_setting_is_refused_before_connecting(
     tmp_path: Path, faust: bool, key: str, value: object, allowed: str
 ) -> None:
     log = Log("127.0.0.1:1", tmp_path, "deribit")
+    wrong: dict[str, Any] = {key: value}
 
-    with Worker(log, "worker", faust=faust, **{key: value}) as worker:
+    with Worker(log, "worker", faust=faust, **wrong) as worker:
         code = worker.wait()
 
     assert code == 2
