@@ -1,9 +1,9 @@
 """The edge guard: sees that a book cannot be continued, and when to ask for a fresh one.
 
 It judges with `core.sync.BookSync`, the very class that the processors use, so both come to the
-same verdict from the same frames. Venues that chain ids are followed without their levels. One
-symbol's trouble never touches another's. Nothing here is sent: `core.connection` does what this
-says is due.
+same verdict from the same frames. Venues that chain ids are followed without their levels, which
+is cheap; what only content would show there waits for the next renewal. One symbol's trouble never
+touches another's. Nothing here is sent: `core.connection` does what this says is due.
 
     CALM --STALE, or buffering without a snapshot--> DUE --its time comes--> QUEUED
     QUEUED --the question leaves--> ASKED --the book is LIVE--> CALM
@@ -20,7 +20,6 @@ import msgspec
 from core.backoff import Backoff
 from core.book import Level
 from core.continuity import Bootstrap, Scheme
-from core.decimals import DecimalError
 from core.events import BookState, FaultKind
 from core.frames import Resync
 from core.protocol import Delta, Exchange, Message, Shard, Snapshot, SnapshotRequested, Unsubscribed
@@ -101,7 +100,6 @@ class Guard:
         self._settings = settings
         self._random = random
         self._by_request = capabilities.bootstrap is Bootstrap.REQUEST
-        self._audits = capabilities.audit
         self._ids_only = capabilities.scheme is Scheme.CHAIN
         self._busy = 0
         self._watches = {
@@ -128,14 +126,10 @@ class Guard:
             return False
         if self._ids_only:
             message.bids = message.asks = _NO_LEVELS
-        try:
-            if isinstance(message, Delta):
-                fault = watch.book.delta(message, now)
-            else:
-                fault = watch.book.snapshot(message, now)
-        except DecimalError:
-            # Nothing was applied: the next checksum tells.
-            return False
+        if isinstance(message, Delta):
+            fault = watch.book.delta(message, now)
+        else:
+            fault = watch.book.snapshot(message, now)
         if fault is None and watch.book.state is watch.state:
             return False
         return self._settle(watch, fault, now)
@@ -172,13 +166,16 @@ class Guard:
         """The question for a book has left: from here on its answer is awaited."""
         watch = self._watches[symbol]
         watch.renewing = False
-        if watch.step is _Step.QUEUED:
+        # Some venues can only renew a book by giving it up: then the answer must come.
+        given_up = watch.step is _Step.CALM and watch.state is not BookState.LIVE
+        if watch.step is _Step.QUEUED or given_up:
             self._enter(watch, _Step.ASKED, now + self._settings.answer_timeout_ns)
 
     def failed(self, symbol: str, reason: str, now: int, *, not_before: int = 0) -> None:
         """The question for a book was refused, for `reason`; try again at `not_before` or later."""
         watch = self._watches[symbol]
         watch.renewing = False
+        watch.book.request_failed()
         if watch.step is _Step.QUEUED or watch.step is _Step.ASKED:
             self._fall_due(watch, now, Resync(symbol, "request_failed", "an answer", reason[:200]))
             watch.at = max(watch.at, not_before)
@@ -226,9 +223,6 @@ class Guard:
         # A renewal that still waits for its turn is not asked for twice.
         if watch.step is _Step.CALM and watch.state is BookState.LIVE and not watch.renewing:
             watch.renewing = True
-            if not self._audits:
-                # Asking gives the book up for a moment: the answer must come.
-                self._enter(watch, _Step.QUEUED, NEVER)
             yield Need(watch.symbol, True, None)
 
     def _settle(self, watch: _Watch, fault: SyncFault | None, now: int) -> bool:

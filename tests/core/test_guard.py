@@ -213,12 +213,26 @@ def test_guard_ids_are_followed_without_levels() -> None:
     assert change.asks == []
 
 
-def test_guard_number_that_cannot_be_read_changes_nothing() -> None:
+def test_guard_number_that_cannot_be_read_is_a_fault_where_content_counts() -> None:
     made = guard("kraken")
-    bad = Snapshot("A", 0, [("1e999", "1")], [], 0)
+    made.message(Snapshot("A", 0, [("1", "1")], [], 0), 0)
+    made.message(Delta("A", 0, 0, 0, [("1e999", "1")], [], 0), S)
 
-    assert not made.message(bad, S)
-    assert made.live == 0
+    (need,) = made.advance(S)
+    assert need.fault is not None
+    assert need.fault.reason == "decode_error"
+
+
+def test_guard_renewal_that_gives_the_book_up_must_be_answered() -> None:
+    made = live(snapshot_interval_ns=40 * S)
+    assert [need.symbol for need in made.advance(20 * S)] == ["A"]
+    made.sent(Unsubscribed("A"))
+    made.asked("A", 20 * S)
+    assert made.next_deadline() == 30 * S
+
+    (need,) = made.advance(30 * S)
+    assert need.fault is not None
+    assert (need.symbol, need.fault.reason) == ("A", "no_snapshot")
 
 
 @pytest.mark.parametrize("name", ["deribit", "binance", "kraken"])
