@@ -7,7 +7,6 @@ row). Column names and order are the contract with `schemas/clickhouse`; a test 
 
 from array import array
 from collections.abc import Iterable, Sequence
-from functools import lru_cache
 from operator import attrgetter
 from typing import Any, Final, TypeVar
 
@@ -159,6 +158,8 @@ DECIMAL_SCALE: Final = 18
 DECIMAL_BYTES: Final = 16
 """A decimal column holds ClickHouse's own Decimal(38, 18): little-endian, times 10**18."""
 
+_DECIMAL_LIMIT: Final = 10**38
+_POWERS: Final[tuple[int, ...]] = tuple(10**places for places in range(DECIMAL_SCALE + 1))
 _CACHE_MAX: Final = 16_384
 _Fact = TypeVar("_Fact", BookSnapshot, Fault, StreamSecond)
 
@@ -191,16 +192,16 @@ class RowBuffer:
     @property
     def columns(self) -> list[Sequence[Any]]:
         """The values of `COLUMNS[kind]`, in that order, each as long as the buffer."""
-        columns = self._columns
-        names = ("letter_log_id", "", "letter_partition")
-        if self.kind != "dead_letters":
-            names = ("log_id", "topic", "partition")
-        place = self.place
-        constants = dict(zip(names, (place.log_id, place.topic, place.partition), strict=True))
-        return [
-            [constants[name]] * self._rows if name in constants else column
-            for name, column in columns.items()
-        ]
+        place, rows = self.place, self._rows
+        constants: dict[str, Sequence[Any]] = {
+            "log_id": [place.log_id] * rows,
+            "topic": [place.topic] * rows,
+            "partition": array("i", (place.partition,)) * rows,
+        }
+        if self.kind == "dead_letters":
+            # The topic is always the same one; the columns of that name are about the record.
+            constants = {f"letter_{name}": column for name, column in constants.items()}
+        return [constants.get(name, column) for name, column in self._columns.items()]
 
     def append(self, batch: EventBatch | DeadLetter, offset: int) -> int:
         """Add every fact of the record at `offset` and return how many there were.
@@ -243,8 +244,8 @@ class RowBuffer:
             "symbol": self._shared(batch.symbols),
             "trade_id": batch.trade_ids,
             "sequence": [None if sequence < 0 else sequence for sequence in batch.sequences],
-            "price": [_stored(price) for price in batch.prices],
-            "size": [_stored(size) for size in batch.sizes],
+            "price": [_STORED[price] for price in batch.prices],
+            "size": [_STORED[size] for size in batch.sizes],
             "side": array("b", batch.sides),
             "ts_event": array("q", batch.ts_event),
             "ts_recv": array("q", batch.ts_recv),
@@ -271,10 +272,26 @@ class RowBuffer:
         return [shared(text, text) for text in texts]
 
 
-@lru_cache(maxsize=_CACHE_MAX)
-def _stored(text: str) -> bytes:
-    """Return decimal text in its stored form; remembered, because prices repeat."""
-    return mantissa(plain(text), DECIMAL_SCALE).to_bytes(DECIMAL_BYTES, "little")
+class _Stored(dict[str, bytes]):
+    """Decimal text to its stored form, remembered because prices repeat; emptied when full."""
+
+    def __missing__(self, text: str) -> bytes:
+        if len(self) >= _CACHE_MAX:
+            self.clear()
+        whole, _, decimals = text.partition(".")
+        digits = whole + decimals
+        places = DECIMAL_SCALE - len(decimals)
+        if digits.isascii() and digits.isdigit() and whole and decimals and places >= 0:
+            scaled = int(digits) * _POWERS[places]
+        else:
+            scaled = mantissa(plain(text), DECIMAL_SCALE)
+        if scaled >= _DECIMAL_LIMIT:
+            raise DecimalError(f"number out of range: {text[:40]!r}")
+        stored = self[text] = scaled.to_bytes(DECIMAL_BYTES, "little")
+        return stored
+
+
+_STORED: Final = _Stored()
 
 
 def decimal_text(stored: bytes) -> str:

@@ -265,6 +265,9 @@ class SinkSettings(Section, frozen=True, kw_only=True):
 
     group: KafkaName = "streamgauge-sink"
     """Kafka consumer group: workers that share it share the partitions."""
+    instance_id: KafkaInstance = ""
+    """Name of this worker, kept over restarts and different for each: a worker that comes back
+    within the session timeout has its partitions at once. Empty: Kafka names it anew each time."""
     block_rows: Annotated[int, Meta(ge=1, le=10_000_000)] = 50_000
     """Rows that close a block, rows."""
     block_age_ms: Annotated[int, Meta(ge=1, le=600_000)] = 500
@@ -272,15 +275,24 @@ class SinkSettings(Section, frozen=True, kw_only=True):
     block_bytes: Annotated[int, Meta(ge=1_024, le=1_073_741_824)] = 16_777_216
     """Record bytes that close a block, bytes."""
     queue_blocks: Annotated[int, Meta(ge=1, le=1_000)] = 4
-    """Closed blocks that may wait for ClickHouse. When full, Kafka is not read."""
+    """Times `block_rows` that one worker may hold in memory, all partitions together. When full,
+    Kafka is not read."""
     retry_initial_ms: Annotated[int, Meta(ge=1, le=600_000)] = 200
     """Upper limit of the random wait before an insert is tried again, ms; it doubles each time."""
     retry_cap_ms: Annotated[int, Meta(ge=1, le=3_600_000)] = 10_000
     """Upper limit that doubling stops at, ms."""
     insert_timeout_s: Annotated[int, Meta(ge=1, le=3_600)] = 60
     """Longest wait for one insert, s; then it is sent again with the same token."""
+    inserts: Annotated[int, Meta(ge=1, le=64)] = 4
+    """Inserts that may be under way at once, each of another partition."""
     session_timeout_ms: Annotated[int, Meta(ge=1_000, le=600_000)] = 15_000
     """A worker that is silent for this long loses its partitions, ms."""
+    stalled_after_s: Annotated[int, Meta(ge=1, le=86_400)] = 60
+    """A worker with work that stores nothing for this long, and knows no reason, reports itself
+    dead, s."""
+    stop_timeout_ms: Annotated[int, Meta(ge=100, le=600_000)] = 10_000
+    """Longest time to store what is gathered at the end, ms. What is left over is stored by
+    whoever comes next."""
 
 
 class RuntimeSettings(Section, frozen=True, kw_only=True):

@@ -1,0 +1,270 @@
+"""ClickHouse as a sink sees it: what is stored of a partition, and inserts that are stored once.
+
+Every call blocks and belongs in a thread. An insert carries the block's token; once its outcome
+may be in doubt it also looks first (`check`), so that even a token that ClickHouse has forgotten
+cannot double a row.
+"""
+
+import threading
+from array import array
+from collections.abc import Sequence
+from typing import Any, Final
+
+import clickhouse_connect
+import msgspec
+from clickhouse_connect.driver import options
+from clickhouse_connect.driver.client import Client
+from clickhouse_connect.driver.exceptions import DatabaseError, DataError
+
+from core.blocks import BLOCK_COLUMNS, Block, Mark, Marks, Stream, restored_marks
+from core.rows import COLUMNS, TABLES, TIMES, Place
+from infra.runtime.connections import clickhouse_arguments
+from infra.runtime.settings import ClickHouseSettings
+from schemas.tables import tables
+from sinks.columns import column_types, plain_types
+
+INSERT_SETTINGS: Final = {
+    # The server must not gather our blocks with others: the token belongs to one of them.
+    "async_insert": 0,
+    "insert_deduplicate": 1,
+    # One block is one part in each partition of the table, so it is stored whole or not at all.
+    "min_insert_block_size_rows": 1 << 40,
+    "min_insert_block_size_bytes": 1 << 50,
+    "max_partitions_per_insert_block": 0,
+}
+_BLOCKS: Final = "blocks"
+_TOKEN: Final = "insert_deduplication_token"
+_REFUSALS: Final = frozenset(
+    {
+        6,  # CANNOT_PARSE_TEXT
+        10,  # NOT_FOUND_COLUMN_IN_BLOCK
+        16,  # NO_SUCH_COLUMN_IN_TABLE
+        20,  # NUMBER_OF_COLUMNS_DOESNT_MATCH
+        27,  # CANNOT_PARSE_INPUT_ASSERTION_FAILED
+        36,  # BAD_ARGUMENTS
+        44,  # ILLEGAL_COLUMN
+        50,  # UNKNOWN_TYPE
+        53,  # TYPE_MISMATCH
+        62,  # SYNTAX_ERROR
+        69,  # ARGUMENT_OUT_OF_BOUND
+        70,  # CANNOT_CONVERT_TYPE
+        117,  # INCORRECT_DATA
+        131,  # TOO_LARGE_STRING_SIZE
+        190,  # SIZES_OF_ARRAYS_DONT_MATCH
+        321,  # VALUE_IS_OUT_OF_RANGE_OF_DATA_TYPE
+        349,  # CANNOT_INSERT_NULL_IN_ORDINARY_COLUMN
+        407,  # DECIMAL_OVERFLOW
+        469,  # VIOLATED_CONSTRAINT
+        691,  # UNKNOWN_ELEMENT_OF_ENUM
+    }
+)
+"""Errors that say that the data do not fit, so that the same insert never succeeds.
+
+Source: ClickHouse src/Common/ErrorCodes.cpp.
+"""
+
+
+def leave_out_dataframes() -> None:
+    """Keep the client from importing numpy and pandas in this process, which takes 80 MB.
+
+    It would only look whether our columns are theirs. Where they are imported already, they stay.
+    """
+    for name in ("np", "pd"):
+        vars(options).setdefault(name, None)
+
+
+class Stored(msgspec.Struct, frozen=True):
+    """The last block of a partition: its end, and the marks after it."""
+
+    end: int
+    marks: Marks
+
+
+def is_refusal(error: Exception) -> bool:
+    """Say whether ClickHouse, or the client before it, refused the data themselves."""
+    if isinstance(error, DataError):
+        return True
+    return isinstance(error, DatabaseError) and error.code in _REFUSALS
+
+
+class Store:
+    """One client, shared by threads; it connects when it is first used, and again after errors."""
+
+    def __init__(self, clickhouse: ClickHouseSettings, *, timeout_s: int) -> None:
+        self._arguments = clickhouse_arguments(clickhouse, timeout_s=timeout_s)
+        self._database = clickhouse.database
+        self._client: Client | None = None
+        self._lock = threading.Lock()
+
+    def close(self) -> None:
+        """Disconnect."""
+        with self._lock:
+            client, self._client = self._client, None
+        if client is not None:
+            client.close()
+
+    def missing_columns(self) -> list[str]:
+        """Return `table.column` of everything that this version writes and the database lacks."""
+        sql = "SELECT table, name FROM system.columns WHERE database = currentDatabase()"
+        found = {(table, name) for table, name in self._rows(sql)}
+        return [
+            f"{table.name}.{column.name}"
+            for table in tables().values()
+            for column in table.columns
+            if (table.name, column.name) not in found
+        ]
+
+    def last_block(self, place: Place) -> Stored | None:
+        """Return the last block of a partition, None where nothing was stored yet.
+
+        Raises:
+            BlockError: its marks cannot be read.
+        """
+        sql = (
+            f"SELECT end_offset, marks FROM {_BLOCKS} WHERE {_PLACE}"
+            " ORDER BY first_offset DESC LIMIT 1"
+        )
+        rows = self._rows(sql, **_parameters(place))
+        return Stored(rows[0][0], restored_marks(rows[0][1])) if rows else None
+
+    def rows_end(self, kind: str, place: Place, first: int) -> int:
+        """Return the offset after the last one at or after `first` that has rows, else `first`."""
+        names = _place_columns(kind)
+        sql = (
+            f"SELECT max({names.offset}) + 1, count() FROM {TABLES[kind]}"
+            f" WHERE {names.condition} AND {names.offset} >= {{first:Int64}}"
+        )
+        ((end, count),) = self._rows(sql, **_parameters(place), first=first)
+        return int(end) if count else first
+
+    def marks_of_rows(
+        self, kind: str, place: Place, first: int, end: int
+    ) -> list[tuple[Stream, Mark]]:
+        """Return the last origin of each stream in the rows of some offsets.
+
+        The number is that of a frame, not of its record's first one. A repeat of the record is
+        not beyond it, and the stream's next record is.
+        """
+        if kind == "dead_letters":
+            stream = "log_id, consumer, concat(topic, '/', toString(partition))"
+            mark, known = "tuple(0, max(offset))", "log_id != ''"
+        else:
+            stream, mark, known = "exchange, shard, line", "max((epoch, number))", "1"
+        names = _place_columns(kind)
+        sql = (
+            f"SELECT {stream}, {mark} FROM {TABLES[kind]} WHERE {names.condition} AND {known}"
+            f" AND {names.offset} >= {{first:Int64}} AND {names.offset} < {{end:Int64}}"
+            " GROUP BY ALL"
+        )
+        rows = self._rows(sql, **_parameters(place), first=first, end=end)
+        return [((a, b, c), (epoch, number)) for a, b, c, (epoch, number) in rows]
+
+    def insert_rows(self, block: Block, *, check: bool) -> int:
+        """Store the block's rows and return how many were sent; `check` sends what is absent."""
+        kind = block.rows.kind
+        columns = block.rows.columns
+        if check and len(block.rows):
+            columns = self._absent(block, columns)
+        if not len(columns[0]):
+            return 0
+        self._insert(TABLES[kind], COLUMNS[kind], column_types(kind), columns, block)
+        return len(columns[0])
+
+    def insert_account(self, block: Block, *, check: bool) -> None:
+        """Store the block's row of table `blocks`; `check` looks whether it is there."""
+        if check:
+            sql = f"SELECT count() FROM {_BLOCKS} WHERE {_PLACE} AND first_offset = {{first:Int64}}"
+            if self._rows(sql, **_parameters(block.place), first=block.first)[0][0]:
+                return
+        columns = [[value] for value in block.accounting()]
+        self._insert(_BLOCKS, BLOCK_COLUMNS, plain_types(_BLOCKS, BLOCK_COLUMNS), columns, block)
+
+    def _absent(self, block: Block, columns: list[Sequence[Any]]) -> list[Sequence[Any]]:
+        """Return the columns without the rows that are stored already."""
+        kind, place = block.rows.kind, block.place
+        names = _place_columns(kind)
+        by_name = dict(zip(COLUMNS[kind], columns, strict=True))
+        times = by_name[TIMES[kind]]
+        # The times let ClickHouse pass over parts that cannot hold rows of this block.
+        sql = (
+            f"SELECT {names.offset}, {names.row} FROM {TABLES[kind]} WHERE {names.condition}"
+            f" AND {names.offset} >= {{first:Int64}} AND {names.offset} < {{end:Int64}}"
+            f" AND {TIMES[kind]} BETWEEN fromUnixTimestamp64Nano({{least:Int64}}, 'UTC')"
+            f" AND fromUnixTimestamp64Nano({{most:Int64}}, 'UTC')"
+        )
+        stored = set(
+            self._rows(
+                sql,
+                **_parameters(place),
+                first=block.first,
+                end=block.end,
+                least=min(times),
+                most=max(times),
+            )
+        )
+        if not stored:
+            return columns
+        rows = [0] * len(times) if kind == "dead_letters" else by_name["row"]
+        places = zip(by_name[names.offset], rows, strict=True)
+        absent = [index for index, row in enumerate(places) if row not in stored]
+        return [_picked(column, absent) for column in columns]
+
+    def _insert(
+        self,
+        table: str,
+        names: Sequence[str],
+        types: Sequence[Any],
+        columns: Sequence[Sequence[Any]],
+        block: Block,
+    ) -> None:
+        client = self._connected()
+        context = client.create_insert_context(
+            table,
+            names,
+            column_types=types,
+            column_oriented=True,
+            settings=INSERT_SETTINGS | {_TOKEN: block.token(table)},
+            data=columns,
+        )
+        client.data_insert(context)
+
+    def _rows(self, sql: str, **parameters: Any) -> list[Any]:
+        return list(self._connected().query(sql, parameters=parameters).result_rows)
+
+    def _connected(self) -> Client:
+        with self._lock:
+            if self._client is None:
+                self._client = clickhouse_connect.get_client(
+                    **self._arguments, database=self._database
+                )
+            return self._client
+
+
+class _Names(msgspec.Struct, frozen=True):
+    """How a table names the place where its rows were read."""
+
+    condition: str
+    offset: str
+    row: str
+
+
+_PLACE: Final = (
+    "log_id = {log_id:String} AND topic = {topic:String} AND partition = {partition:Int32}"
+)
+_EVENT_NAMES: Final = _Names(_PLACE, "offset", "row")
+_LETTER_NAMES: Final = _Names(
+    "letter_log_id = {log_id:String} AND letter_partition = {partition:Int32}", "letter_offset", "0"
+)
+
+
+def _place_columns(kind: str) -> _Names:
+    return _LETTER_NAMES if kind == "dead_letters" else _EVENT_NAMES
+
+
+def _parameters(place: Place) -> dict[str, Any]:
+    return msgspec.structs.asdict(place)
+
+
+def _picked(column: Sequence[Any], indices: list[int]) -> Sequence[Any]:
+    values = [column[index] for index in indices]
+    return array(column.typecode, values) if isinstance(column, array) else values
