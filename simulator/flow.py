@@ -63,7 +63,11 @@ class OrderFlow:
         self._sizes = [
             rounded(-log(1 - draw()) * instrument.order_lots, draw()) for _ in range(TABLE)
         ]
-        self._distances = [-log(1 - draw()) * draw() * width for _ in range(TABLE)]
+        self._distances = [
+            self._half_spread
+            - log(1 - draw()) * draw() * width * (DEEP_FACTOR if draw() < DEEP_SHARE else 1)
+            for _ in range(TABLE)
+        ]
         for sign in (1, -1):
             self._fill(sign, step=max(1.0, width / self._levels))
         self.engine.begin()
@@ -78,7 +82,8 @@ class OrderFlow:
         fair += PULL * (self._opening - fair)
         self.fair = min(max(fair, self._opening * 0.5), self._opening * 2.0)
         least = settings.touched_min
-        wanted = least + int(draw() ** 2 * (settings.touched_max - least + 1))  # more often few
+        luck = draw()  # its cube: more often few levels than many
+        wanted = least + int(luck * luck * luck * (settings.touched_max - least + 1))
         wanted = min(wanted, self._levels)
         if draw() < settings.trade_share:
             self._trade()
@@ -93,20 +98,17 @@ class OrderFlow:
         draw = self._random.random
         engine = self.engine
         choice = draw()
-        sign = 1 if choice < 0.5 else -1
-        keys, opposite = (engine.bids, engine.asks) if sign > 0 else (engine.asks, engine.bids)
+        if choice < 0.5:
+            keys, opposite, top = engine.bids, engine.asks, self.fair
+        else:
+            keys, opposite, top = engine.asks, engine.bids, -self.fair
         depth = len(keys)
-        top = sign * self.fair
         # One draw serves twice: what is left of it is uniform again.
         if depth < 3 or 2 * choice % 1 < 1.5 - depth / self._levels:
-            place = draw() * TABLE
-            distance = self._distances[int(place)]
-            if place % 1 < DEEP_SHARE:
-                distance *= DEEP_FACTOR
-            key = int(top - self._half_spread - distance)
+            key = int(top - self._distances[int(draw() * TABLE)])
             if opposite and key >= -opposite[-1]:
                 key = -opposite[-1] - 1  # makers never take
-            if key > 0 or sign < 0:  # no bids at or below price 0
+            if key > 0 or top < 0:  # no bids at or below price 0
                 engine.limit(key, self._sizes[int(draw() * TABLE)])
         elif keys[-1] > top:
             engine.cancel_level(keys[-1])  # a stale quote on the wrong side of the fair price

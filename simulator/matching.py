@@ -10,6 +10,8 @@ The engine never trades through a better price, never leaves a crossed book, and
 from bisect import bisect_left, insort
 from typing import NamedTuple
 
+NEAR = 32  # levels from the top among which most new ones belong: searched first
+
 
 class Fill(NamedTuple):
     """One resting order met by an aggressor."""
@@ -62,7 +64,9 @@ class MatchingEngine:
             self.before.setdefault(key, 0)
             self._queues[key] = [self._orders, size]
             self.sizes[key] = size
-            insort(self.bids if key > 0 else self.asks, key)
+            keys = self.bids if key > 0 else self.asks
+            near = len(keys) - NEAR
+            insort(keys, key, near if near > 0 and keys[near] < key else 0)
         else:
             resting = self.sizes[key]
             self.before.setdefault(key, resting)

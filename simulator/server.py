@@ -20,7 +20,7 @@ from simulator.venues.binance import Binance
 from simulator.venues.deribit import Deribit
 from simulator.venues.kraken import Kraken
 
-TICK_S = 0.002  # shortest sleep between two rounds of market events
+TICK_S = 0.004  # shortest sleep between two rounds of market events
 WORK_S = 0.02  # longest work on market events before sockets are served
 TEND_S = 0.05  # how often protocols look at the clock
 FLUSH_S = 0.1  # how often deliveries are written to the truth

@@ -105,8 +105,8 @@ class Segments:
         market = self._market
         changes = market.changes
         words = [4 + 2 * len(changes), CHANGE, market.sequence, market.ts_event]
-        for key, _, after in changes:
-            words += (key, after)
+        words += [key for key, _, _ in changes]
+        words += [after for _, _, after in changes]
         for trade in market.trades:
             words += (
                 TRADE_WORDS,
@@ -125,11 +125,8 @@ class Segments:
 
     def append_delivered(self, delivered: dict[int, int]) -> None:
         """Write how often trades were handed out since the last such record."""
-        words = [4 + 2 * len(delivered), DELIVERED, 0, 0]
-        for sequence, times in delivered.items():
-            words.append(sequence)
-            words.append(times)
-        self._write(words)
+        head = [4 + 2 * len(delivered), DELIVERED, 0, 0]
+        self._write([*head, *delivered, *delivered.values()])
 
     def close(self) -> None:
         """Close the open segment."""
@@ -157,9 +154,7 @@ class Segments:
         ]
         sizes = market.engine.sizes
         words += (4 + 2 * len(sizes), KEYFRAME, market.sequence, market.ts_event)
-        for level in sizes.items():
-            words += level
-        self._write(words)
+        self._write([*words, *sizes, *sizes.values()])
         self._count += 1
         if self._count > self._count_max:
             for old in sorted(self._folder.glob("*.truth"))[: self._count - self._count_max]:

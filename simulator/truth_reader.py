@@ -99,6 +99,13 @@ def records(words: "array[int]") -> Iterator[int]:
         index += length
 
 
+def pairs(words: "array[int]", index: int) -> Iterator[tuple[int, int]]:
+    """Return the pairs of a record that lists many: all first numbers, then all second ones."""
+    start, end = index + 4, index + words[index]
+    middle = (start + end) // 2
+    return zip(words[start:middle], words[middle:end], strict=True)
+
+
 def units(words: "array[int]") -> Units:
     """Return the units that a segment's header states."""
     return Units(words[3], words[4], words[5], words[6])
@@ -148,13 +155,11 @@ def scan(words: "array[int]", sequences: list[int], depth: int) -> dict[int, Top
             if following is None:
                 return found
             goal = following
-        end = index + words[index]
-        for place in range(index + 4, end, 2):
-            size = words[place + 1]
+        for key, size in pairs(words, index):
             if size:
-                book[words[place]] = size
+                book[key] = size
             else:
-                book.pop(words[place], None)
+                book.pop(key, None)
         if sequence == goal:
             found[sequence] = top(book, steps, depth)
     return found
@@ -194,9 +199,8 @@ def trades(folder: Path) -> Iterator[tuple[Trade, int, Units]]:
         words = load(path)
         for index in records(words):
             if words[index + 1] == DELIVERED:
-                for place in range(index + 4, index + words[index], 2):
-                    sequence = words[place]
-                    delivered[sequence] = delivered.get(sequence, 0) + words[place + 1]
+                for sequence, times in pairs(words, index):
+                    delivered[sequence] = delivered.get(sequence, 0) + times
     for path in paths:
         words = load(path)
         steps = units(words) if len(words) >= HEADER_WORDS else None
