@@ -8,17 +8,18 @@ needs a new session.
     RUNNING --silence, a refused subscription, the venue's notice--> ENDED
 """
 
-from collections import deque
 from collections.abc import Callable, Iterable, Sequence
 from enum import Enum
+from typing import Final
 
 import msgspec
 
 from core.actions import Action, Close, Fetch, Ping, Record, Send
 from core.backoff import Backoff
 from core.frames import FrameKind, Resync
-from core.guard import NEVER, Guard, GuardSettings, Need
-from core.pacing import TokenBucket
+from core.guard import Guard, GuardSettings, Need
+from core.outbox import Outbox, Purpose, Waiting
+from core.pacing import NEVER
 from core.protocol import (
     Answer,
     DecodeError,
@@ -34,6 +35,9 @@ from core.protocol import (
     Transport,
 )
 from core.wire import PAYLOAD_MAX
+
+PATIENCE: Final = 6
+"""A socket that answers pings may bring no message for so many times the normal silence."""
 
 
 class SessionSettings(msgspec.Struct, frozen=True):
@@ -52,22 +56,6 @@ class _Phase(Enum):
     RUNNING = 1
     LEAVING = 2
     ENDED = 3
-
-
-class _Purpose(Enum):
-    SUBSCRIBE = 0
-    ASK = 1
-    PING = 2
-    LEAVE = 3
-
-
-class _Waiting(msgspec.Struct):
-    """A message that waits for its turn; `about` is the symbol it asks for, `id` a ping's."""
-
-    text: str
-    purpose: _Purpose
-    about: str = ""
-    id: int = 0
 
 
 class Session:
@@ -91,10 +79,13 @@ class Session:
         self._settings = settings
         self._silence = settings.silence_ns or int(exchange.capabilities.silence_s * 1e9)
         self._phase = _Phase.CONNECTING
-        self._bucket = TokenBucket(exchange.pacing.messages_per_s, exchange.pacing.messages_burst)
-        self._waiting: deque[_Waiting] = deque()
+        self._outbox = Outbox(exchange.pacing)
         self._plan = msgspec.json.encode(shard)
         self._heard = 0
+        """When there was any sign of life."""
+        self._told = 0
+        """When a message came: pings and pongs come from sockets that carry nothing, too."""
+        self._probed = -1
         self._paused = False
         self._plan_at = NEVER
         self._ping_at = NEVER
@@ -118,18 +109,18 @@ class Session:
     def opened(self, now: int) -> Sequence[Action]:
         """The handshake succeeded."""
         self._phase = _Phase.RUNNING
-        self._heard = now
+        self._heard = self._told = now
         self._plan_at = now + self._settings.guard.snapshot_interval_ns
         self._ping_at = now + self._settings.ping_interval_ns
         texts = self.exchange.subscribe(self.shard)
         self._subscribes = len(texts)
         self._next_id = len(texts) + 1
-        self._queue(texts, _Purpose.SUBSCRIBE)
+        self._outbox.put_all(texts, Purpose.SUBSCRIBE)
         return self.advance(now)
 
     def received(self, payload: bytes, now: int) -> Sequence[Action]:
         """A text message came."""
-        self._heard = now
+        self._heard = self._told = now
         if len(payload) > PAYLOAD_MAX:
             self.undecoded += 1
             return ()
@@ -157,7 +148,7 @@ class Session:
     def resumed(self, now: int) -> Sequence[Action]:
         """We read the socket again."""
         self._paused = False
-        self._heard = now
+        self._heard = self._told = now
         self.guard.resumed(now)
         if self._acknowledged_by != NEVER:
             self._acknowledged_by = max(
@@ -194,11 +185,11 @@ class Session:
             return [Close("stopping", planned=True)]
         self._phase = _Phase.LEAVING
         self._leave_by = now + self._settings.farewell_ns
-        self._waiting.clear()
+        self._outbox.clear()
         texts = self.exchange.unsubscribe(self.shard, self._next_id)
         self._leaving = set(range(self._next_id, self._next_id + len(texts)))
         self._next_id += len(texts)
-        self._queue(texts, _Purpose.LEAVE)
+        self._outbox.put_all(texts, Purpose.LEAVE)
         return self.advance(now)
 
     # -- time --
@@ -220,10 +211,14 @@ class Session:
             # Nothing can be heard, so nothing can be late, and nothing need be asked.
             return
         silent = now - self._heard
-        if silent >= self._silence:
-            reason = f"silent for {silent / 1e9:.1f} s, normal is {self._silence / 1e9:g} s"
-            self._end(actions, Close(reason, abort=True))
+        untold = now - self._told
+        if silent >= self._silence or untold >= self._silence * PATIENCE:
+            self._end(actions, Close(_silent(silent, untold), abort=True))
             return
+        if silent >= self._silence // 2 and self._probed != self._heard:
+            # A socket that lives will answer before it is given up.
+            self._probed = self._heard
+            self._ping(now, actions)
         if now >= self._plan_at:
             self._plan_at = now + self._settings.guard.snapshot_interval_ns
             actions.append(Record(FrameKind.PLAN, self._plan))
@@ -240,10 +235,10 @@ class Session:
         text = self.exchange.ping(ping_id)
         if text is not None:
             # One that still waits for its turn is enough.
-            if not any(waiting.purpose is _Purpose.PING for waiting in self._waiting):
-                self._waiting.append(_Waiting(text, _Purpose.PING, id=ping_id))
+            if not self._outbox.holds(Purpose.PING):
+                self._outbox.put(Waiting(text, Purpose.PING, id=ping_id))
             return
-        self._bucket.take_anyway(now)
+        self._outbox.pass_by(now)
         self._pings = {ping_id: now}
         actions.append(Ping(b"%d" % ping_id))
 
@@ -264,7 +259,7 @@ class Session:
         self._acknowledged_by = NEVER
         if again:
             alone = msgspec.structs.replace(shard, symbols=tuple(again))
-            self._queue(self.exchange.subscribe(alone), _Purpose.SUBSCRIBE)
+            self._outbox.put_all(self.exchange.subscribe(alone), Purpose.SUBSCRIBE)
 
     def _ask(self, need: Need, actions: list[Action]) -> None:
         if need.fault is not None:
@@ -277,7 +272,7 @@ class Session:
             if request.transport is Transport.REST:
                 actions.append(Fetch(need.symbol, request.content))
             else:
-                self._waiting.append(_Waiting(request.content, _Purpose.ASK, about=need.symbol))
+                self._outbox.put(Waiting(request.content, Purpose.ASK, about=need.symbol))
 
     # -- messages --
 
@@ -303,7 +298,7 @@ class Session:
         if isinstance(message, Heartbeat):
             if message.reply is not None and self._phase is not _Phase.ENDED:
                 # The venue hangs up if this waits behind anything.
-                self._bucket.take_anyway(now)
+                self._outbox.pass_by(now)
                 actions.append(Send(message.reply.decode()))
         elif isinstance(message, Subscribed):
             self.missing.difference_update(message.channels)
@@ -347,29 +342,24 @@ class Session:
 
     # -- sending --
 
-    def _queue(self, texts: Iterable[str], purpose: _Purpose) -> None:
-        self._waiting.extend(_Waiting(text, purpose) for text in texts)
-
     def _pump(self, now: int, actions: list[Action]) -> None:
         """Send what waits, as fast as the venue allows."""
-        while self._waiting and self._bucket.take(now):
-            waiting = self._waiting.popleft()
+        for waiting in self._outbox.take(now):
             actions.append(Send(waiting.text))
-            if waiting.purpose is _Purpose.PING:
+            if waiting.purpose is Purpose.PING:
                 self._pings = {waiting.id: now}
                 continue
             for message in self.exchange.decode_sent(waiting.text.encode()):
                 self.guard.sent(message)
-            if waiting.purpose is _Purpose.ASK:
+            if waiting.purpose is Purpose.ASK:
                 self.guard.asked(waiting.about, now)
-            elif waiting.purpose is _Purpose.SUBSCRIBE and not self._subscribing():
+            elif waiting.purpose is Purpose.SUBSCRIBE:
                 self._subscribed(now)
 
-    def _subscribing(self) -> bool:
-        return any(waiting.purpose is _Purpose.SUBSCRIBE for waiting in self._waiting)
-
     def _subscribed(self, now: int) -> None:
-        """The last message of a subscription, or of its repetition, was sent."""
+        """A message of a subscription was sent: with the last one, begin to wait for the venue."""
+        if self._outbox.holds(Purpose.SUBSCRIBE):
+            return
         self._acknowledged_by = now + self._acknowledge_wait if self.missing else NEVER
         if not self._is_subscribed:
             self._is_subscribed = True
@@ -382,15 +372,17 @@ class Session:
 
     def _end(self, actions: list[Action], close: Close) -> None:
         self._phase = _Phase.ENDED
-        self._waiting.clear()
+        self._outbox.clear()
         actions.append(close)
 
     def _arm(self, now: int) -> None:
         """Work out the next deadline."""
         deadline = NEVER
         if self._phase is _Phase.RUNNING and not self._paused:
+            heard = self._heard
             deadline = min(
-                self._heard + self._silence,
+                heard + (self._silence if self._probed == heard else self._silence // 2),
+                self._told + self._silence * PATIENCE,
                 self._plan_at,
                 self._ping_at,
                 self._acknowledged_by,
@@ -398,6 +390,10 @@ class Session:
             )
         elif self._phase is _Phase.LEAVING:
             deadline = self._leave_by
-        if self._waiting:
-            deadline = min(deadline, self._bucket.ready_at(now))
-        self.deadline = deadline
+        self.deadline = min(deadline, self._outbox.ready_at(now))
+
+
+def _silent(silent: int, untold: int) -> str:
+    if untold > silent:
+        return f"no message for {untold / 1e9:.1f} s, though it answers pings"
+    return f"silent for {silent / 1e9:.1f} s"

@@ -22,11 +22,10 @@ from core.book import Level
 from core.continuity import Bootstrap, Scheme
 from core.events import BookState, FaultKind
 from core.frames import Resync
+from core.pacing import NEVER
 from core.protocol import Delta, Exchange, Message, Shard, Snapshot, SnapshotRequested, Unsubscribed
 from core.sync import BookSync, SyncFault
 
-NEVER: Final = 1 << 62
-"""A deadline that never comes, ns."""
 _NO_LEVELS: Final[list[Level]] = []
 
 

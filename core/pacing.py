@@ -5,6 +5,8 @@ Pure arithmetic on monotonic ns; who waits, and what for, is the caller's busine
 
 from typing import Final
 
+NEVER: Final = 1 << 62
+"""A deadline that never comes, ns."""
 _NS_PER_S: Final = 1_000_000_000
 
 

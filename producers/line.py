@@ -18,7 +18,7 @@ from core.actions import Action, Close, Fetch, Ping, Record, Send
 from core.backoff import Backoff
 from core.connection import Session
 from core.frames import CloseReason, Frame, FrameKind, Resync, TickStatus
-from core.guard import NEVER
+from core.pacing import NEVER
 from core.protocol import Shard
 from infra.runtime import logs
 from producers.access import Access, LineSettings

@@ -223,6 +223,31 @@ def test_session_protocol_ping_is_a_sign_of_life() -> None:
     assert driver.closed is None
 
 
+def test_session_silent_socket_is_probed_before_it_is_given_up() -> None:
+    driver = opened("binance")
+    driver.change("AAA")
+    while driver.fetch():
+        pass
+    pings = len(driver.pings)
+    driver.pass_time(5 * S)
+    assert len(driver.pings) == pings + 1
+    driver.do(driver.session.ponged(driver.pings[-1], driver.now))
+    driver.pass_time(9 * S)
+    assert driver.closed is None
+
+
+def test_session_socket_that_only_answers_pings_is_given_up_later() -> None:
+    driver = opened("binance")
+    for _ in range(58):
+        driver.pass_time(S)
+        if driver.pings:
+            driver.do(driver.session.ponged(driver.pings.pop(), driver.now))
+    assert driver.closed is None
+    driver.pass_time(S)
+
+    assert driver.closed == Close("no message for 60.0 s, though it answers pings", abort=True)
+
+
 def test_session_announced_end_reconnects() -> None:
     driver = opened("binance")
     driver.receive(b'{"e":"serverShutdown","E":1}')

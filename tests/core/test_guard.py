@@ -7,7 +7,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from core.exchanges import exchanges
-from core.guard import NEVER, Guard, GuardSettings, Need
+from core.guard import Guard, GuardSettings, Need
+from core.pacing import NEVER
 from core.protocol import Delta, Shard, Snapshot, SnapshotRequested, Unsubscribed
 
 S = 1_000_000_000
