@@ -1,0 +1,256 @@
+"""`streamgauge produce` between simulated venues and a real Kafka."""
+
+import asyncio
+import time
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+
+import msgspec
+import pytest
+
+from core.events import BookState, FaultKind
+from core.frames import FrameKind
+from tests.integration.producers.processes import (
+    VENUES,
+    Simulation,
+    producer,
+    settings_for,
+    simulation,
+    wait_until,
+)
+from tests.integration.producers.raw_log import RawLog, make_topics, read_log
+from tests.integration.services import Kafka
+
+OPTIONS = ("--symbols", "3", "--rate", "300", "--trade-share", "0.5")
+
+
+@pytest.fixture
+def simulated(tmp_path: Path) -> Iterator[Simulation]:
+    with simulation(tmp_path, *OPTIONS) as running:
+        yield running
+
+
+def recorded(kafka: Kafka, prefix: str, names: Iterable[str] = VENUES) -> dict[str, RawLog]:
+    """Return the logs of venues, each proven whole."""
+    logs = {name: asyncio.run(read_log(kafka.bootstrap, name, prefix)) for name in names}
+    for log in logs.values():
+        log.prove_whole()
+    return logs
+
+
+def assert_delivered_once(simulated: Simulation, log: RawLog) -> None:
+    """Every trade that a venue put on a wire is in the log, once."""
+    found = log.trades()
+    for symbol in simulated.venues[log.exchange]["symbols"]:
+        expected = [trade["trade_id"] for trade in simulated.delivered(log.exchange, symbol)]
+        assert expected, f"no trades of {symbol}"
+        assert [trade.trade_id for trade in found[symbol]] == expected
+
+
+def fault_kinds(log: RawLog) -> dict[FaultKind, int]:
+    """Count the faults that the processors find in a log."""
+    kinds = [fault.kind for events in log.facts() for fault in events.faults]
+    return {kind: kinds.count(kind) for kind in kinds}
+
+
+def last_states(log: RawLog) -> dict[str, BookState | None]:
+    """Return each book's state at the last tick before the end."""
+    states: dict[str, BookState | None] = {}
+    for events in log.facts():
+        for second in events.seconds:
+            if second.channel == "book":
+                states[second.symbol] = second.book_state
+    return states
+
+
+def test_produce_all_that_venues_deliver_is_in_the_log_once(
+    kafka: Kafka, simulated: Simulation, tmp_path: Path
+) -> None:
+    prefix = asyncio.run(make_topics(kafka.bootstrap, VENUES))
+    settings = settings_for(
+        simulated,
+        kafka.bootstrap,
+        prefix,
+        producer="snapshot_interval_s = 3\nping_interval_ms = 1000",
+    )
+    with producer(tmp_path, settings) as running:
+        wait_until(running.ready, "ready")
+        time.sleep(8)
+        metrics = running.get("/metrics")[1]
+        assert running.stop() == 0, running.said()
+
+    logs = recorded(kafka, prefix)
+    for name, log in logs.items():
+        assert_delivered_once(simulated, log)
+        assert fault_kinds(log) == {}
+        assert set(last_states(log).values()) == {BookState.LIVE}
+        assert all(closing.planned for closing in log.closings())
+        assert log.resyncs() == []
+        kinds = {frame.kind for frame in log.frames()}
+        assert {FrameKind.OPEN, FrameKind.PLAN, FrameKind.TICK, FrameKind.PONG} <= kinds
+        assert len(log.frames(FrameKind.PLAN)) > 2 * len(log.batches), "repeated"
+        assert f'md_frames_total{{exchange="{name}"' in metrics
+    assert sum(log.frames(FrameKind.REQUEST) != [] for log in logs.values()) == 1
+    assert "md_kafka_acknowledge_seconds_count" in metrics
+
+
+def test_produce_two_lines_record_every_shard_twice(
+    kafka: Kafka, simulated: Simulation, tmp_path: Path
+) -> None:
+    prefix = asyncio.run(make_topics(kafka.bootstrap, VENUES))
+    settings = settings_for(simulated, kafka.bootstrap, prefix, producer="lines = 2")
+    with producer(tmp_path, settings, "--exchange", "kraken") as running:
+        wait_until(running.ready, "ready")
+        time.sleep(3)
+        assert running.stop() == 0, running.said()
+
+    log = recorded(kafka, prefix, ["kraken"])["kraken"]
+    assert sorted(log.batches) == [
+        (shard, line) for shard in ("kraken-0", "kraken-1") for line in "AB"
+    ]
+
+
+@pytest.mark.parametrize("mode", ["clean", "abort"])
+def test_produce_disconnected_comes_back_in_a_new_epoch(
+    kafka: Kafka, simulated: Simulation, tmp_path: Path, mode: str
+) -> None:
+    prefix = asyncio.run(make_topics(kafka.bootstrap, VENUES))
+    with producer(tmp_path, settings_for(simulated, kafka.bootstrap, prefix)) as running:
+        running.wait_live(3)
+        for name in VENUES:
+            simulated.inject("disconnect", name, mode=mode)
+        time.sleep(4)
+        assert running.stop() == 0, running.said()
+
+    by = "exchange" if mode == "clean" else "network"
+    for log in recorded(kafka, prefix).values():
+        assert [closing.by for closing in log.closings() if not closing.planned] == [by]
+        assert set(last_states(log).values()) == {BookState.LIVE}
+        assert fault_kinds(log).keys() <= {FaultKind.DISCONNECTED, FaultKind.TRADE_GAP}
+
+
+def test_produce_frame_faults_are_healed_where_they_are(
+    kafka: Kafka, simulated: Simulation, tmp_path: Path
+) -> None:
+    """The guard asks for the book that was hurt, and for no other."""
+    prefix = asyncio.run(make_topics(kafka.bootstrap, VENUES))
+    hurt = {name: simulated.venues[name]["symbols"][1] for name in VENUES}
+    with producer(tmp_path, settings_for(simulated, kafka.bootstrap, prefix)) as running:
+        running.wait_live(3)
+        for name, symbol in hurt.items():
+            simulated.inject("duplicate", name, symbol=symbol, channel="book", count=2)
+        time.sleep(1.5)
+        for name, symbol in hurt.items():
+            kind = "corrupt_checksum" if name == "kraken" else "drop"
+            simulated.inject(kind, name, symbol=symbol, channel="book", count=1)
+        time.sleep(1.5)
+        for name in VENUES:
+            for variant in ("invalid_json", "truncated", "nested", "binary", "not_a_number"):
+                simulated.inject("garbage", name, variant=variant)
+        time.sleep(2)
+        assert running.stop() == 0, running.said()
+
+    for name, log in recorded(kafka, prefix).items():
+        assert {resync.symbol for resync in log.resyncs()} == {hurt[name]}
+        assert set(last_states(log).values()) == {BookState.LIVE}
+        assert [closing for closing in log.closings() if not closing.planned] == []
+        kinds = fault_kinds(log)
+        seen = FaultKind.CHECKSUM_MISMATCH if name == "kraken" else FaultKind.SEQUENCE_GAP
+        assert kinds[seen] >= 1
+        assert_delivered_once(simulated, log)
+
+
+def test_produce_half_open_socket_is_replaced(
+    kafka: Kafka, simulated: Simulation, tmp_path: Path
+) -> None:
+    prefix = asyncio.run(make_topics(kafka.bootstrap, VENUES))
+    settings = settings_for(
+        simulated, kafka.bootstrap, prefix, producer="silence_timeout_ms = 2000"
+    )
+    with producer(tmp_path, settings, "--exchange", "kraken") as running:
+        running.wait_live(3)
+        simulated.inject("half_open", "kraken", duration_s=20)
+        wait_until(lambda: bool(running.events("socket_closed")), "the socket is given up", 15)
+        time.sleep(2)
+        assert running.stop() == 0, running.said()
+
+    log = recorded(kafka, prefix, ["kraken"])["kraken"]
+    (closing,) = [closing for closing in log.closings() if not closing.planned]
+    assert (closing.by, closing.reason[:6]) == ("us", "silent")
+    assert set(last_states(log).values()) == {BookState.LIVE}
+
+
+def test_produce_silent_channels_are_healed_when_they_speak_again(
+    kafka: Kafka, simulated: Simulation, tmp_path: Path
+) -> None:
+    prefix = asyncio.run(make_topics(kafka.bootstrap, VENUES))
+    with producer(tmp_path, settings_for(simulated, kafka.bootstrap, prefix)) as running:
+        running.wait_live(3)
+        for name in VENUES:
+            simulated.inject("silence", name, duration_s=1.5)
+        time.sleep(4)
+        assert running.stop() == 0, running.said()
+
+    for log in recorded(kafka, prefix).values():
+        assert [closing for closing in log.closings() if not closing.planned] == []
+        assert set(last_states(log).values()) == {BookState.LIVE}
+
+
+def test_produce_message_too_large_is_counted_and_the_socket_replaced(
+    kafka: Kafka, simulated: Simulation, tmp_path: Path
+) -> None:
+    prefix = asyncio.run(make_topics(kafka.bootstrap, VENUES))
+    settings = settings_for(
+        simulated, kafka.bootstrap, prefix, producer="frame_bytes_max = 1000000"
+    )
+    with producer(tmp_path, settings, "--exchange", "deribit") as running:
+        running.wait_live(3)
+        simulated.inject("garbage", "deribit", variant="huge", bytes=2_000_000)
+        wait_until(lambda: len(running.events("socket_open")) == 3, "a new socket", 15)
+        time.sleep(1.5)
+        assert running.stop() == 0, running.said()
+
+    log = recorded(kafka, prefix, ["deribit"])["deribit"]
+    (dropped,) = [msgspec.json.decode(f.payload) for f in log.frames(FrameKind.DROPPED)]
+    assert dropped["count"] == 1
+    assert "limit of 1000000 bytes" in dropped["reason"]
+    assert fault_kinds(log)[FaultKind.FRAMES_DROPPED] == 1
+    assert set(last_states(log).values()) == {BookState.LIVE}
+
+
+def test_produce_refused_and_busy_venues_are_tried_again(
+    kafka: Kafka, simulated: Simulation, tmp_path: Path
+) -> None:
+    prefix = asyncio.run(make_topics(kafka.bootstrap, VENUES))
+    with producer(tmp_path, settings_for(simulated, kafka.bootstrap, prefix)) as running:
+        running.wait_live(3)
+        simulated.inject("refuse", "kraken", duration_s=2)
+        simulated.inject("http_429", "binance", duration_s=2)
+        simulated.inject("disconnect", "binance", mode="abort")
+        simulated.inject("shutdown", "deribit", duration_s=0.5)
+        time.sleep(3)
+        wait_until(lambda: all(simulated.sockets(name) == 2 for name in VENUES), "all back")
+        time.sleep(4)
+        assert running.ready()
+        assert running.stop() == 0, running.said()
+
+    logs = recorded(kafka, prefix)
+    for log in logs.values():
+        assert set(last_states(log).values()) == {BookState.LIVE}
+    refusals = [closing for closing in logs["kraken"].closings() if closing.by == "handshake"]
+    assert refusals
+    busy = [closing for closing in logs["binance"].closings() if closing.code == 429]
+    assert len(busy) <= 4, "a busy venue is not hammered"
+
+
+def test_produce_tells_what_is_wrong_before_it_connects(
+    kafka: Kafka, simulated: Simulation, tmp_path: Path
+) -> None:
+    settings = settings_for(simulated, kafka.bootstrap, "nowhere.")
+    with producer(tmp_path, settings, "--exchange", "coinbase") as running:
+        assert running.wait() == 2
+        assert "exchanges.coinbase" in running.said()
+    with producer(tmp_path, settings) as running:
+        assert running.wait() == 1
+        assert "streamgauge topics" in running.said()
+    assert all(simulated.sockets(name) == 0 for name in VENUES)
