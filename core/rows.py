@@ -12,7 +12,7 @@ from typing import Any, Final, TypeVar
 
 import msgspec
 
-from core.decimals import DecimalError, mantissa, plain
+from core.columns import DECIMAL_BYTES, NullableIntegers, Packed, decimals, ladder
 from core.events import (
     BookBatch,
     BookSnapshot,
@@ -154,13 +154,9 @@ TIMES: Final = {
 }
 """Record kind to the time that partitions its table."""
 
-DECIMAL_SCALE: Final = 18
-DECIMAL_BYTES: Final = 16
-"""A decimal column holds ClickHouse's own Decimal(38, 18): little-endian, times 10**18."""
 
-_DECIMAL_LIMIT: Final = 10**38
-_POWERS: Final[tuple[int, ...]] = tuple(10**places for places in range(DECIMAL_SCALE + 1))
-_CACHE_MAX: Final = 16_384
+_TEXTS_MAX: Final = 16_384
+"""Texts that one buffer remembers."""
 _Fact = TypeVar("_Fact", BookSnapshot, Fault, StreamSecond)
 
 
@@ -175,14 +171,14 @@ class Place(msgspec.Struct, frozen=True, order=True):
 class RowBuffer:
     """Rows of one table, gathered by column from the records of one partition.
 
-    Integers, times (ns) and enum numbers are held in arrays, text in lists, decimals as 16 bytes
-    each (see `DECIMAL_BYTES`) and ladders as their concatenation; None stands for null.
+    Integers, times (ns) and enum numbers are held in arrays, text in lists, decimals in their
+    stored form (see `core.columns`), a ladder as the decimals of its levels one after the other.
     """
 
     def __init__(self, kind: str, place: Place) -> None:
         self.kind = kind
         self.place = place
-        self._columns: dict[str, Any] = {name: _empty(kind, name) for name in COLUMNS[kind]}
+        self._columns: dict[str, Any] = {name: _column(kind, name, []) for name in COLUMNS[kind]}
         self._rows = 0
         self._texts: dict[str, str] = {}
 
@@ -243,9 +239,9 @@ class RowBuffer:
         return {
             "symbol": self._shared(batch.symbols),
             "trade_id": batch.trade_ids,
-            "sequence": [None if sequence < 0 else sequence for sequence in batch.sequences],
-            "price": [_STORED[price] for price in batch.prices],
-            "size": [_STORED[size] for size in batch.sizes],
+            "sequence": _sequences(batch.sequences),
+            "price": decimals(batch.prices),
+            "size": decimals(batch.sizes),
             "side": array("b", batch.sides),
             "ts_event": array("q", batch.ts_event),
             "ts_recv": array("q", batch.ts_recv),
@@ -257,63 +253,19 @@ class RowBuffer:
         for side in ("bid", "ask"):
             prices, sizes = attrgetter(f"{side}_prices"), attrgetter(f"{side}_sizes")
             columns[f"{side}_prices"] = [
-                _ladder(prices(book), book.price_exponent) for book in batch.books
+                ladder(prices(book), book.price_exponent) for book in batch.books
             ]
             columns[f"{side}_sizes"] = [
-                _ladder(sizes(book), book.size_exponent) for book in batch.books
+                ladder(sizes(book), book.size_exponent) for book in batch.books
             ]
         return columns
 
     def _shared(self, texts: list[str]) -> list[str]:
         """Return equal texts as one object: a block holds the same few symbols many times."""
-        if len(self._texts) > _CACHE_MAX:
+        if len(self._texts) > _TEXTS_MAX:
             self._texts.clear()
         shared = self._texts.setdefault
         return [shared(text, text) for text in texts]
-
-
-class _Stored(dict[str, bytes]):
-    """Decimal text to its stored form, remembered because prices repeat; emptied when full."""
-
-    def __missing__(self, text: str) -> bytes:
-        if len(self) >= _CACHE_MAX:
-            self.clear()
-        whole, _, decimals = text.partition(".")
-        digits = whole + decimals
-        places = DECIMAL_SCALE - len(decimals)
-        if digits.isascii() and digits.isdigit() and whole and decimals and places >= 0:
-            scaled = int(digits) * _POWERS[places]
-        else:
-            scaled = mantissa(plain(text), DECIMAL_SCALE)
-        if scaled >= _DECIMAL_LIMIT:
-            raise DecimalError(f"number out of range: {text[:40]!r}")
-        stored = self[text] = scaled.to_bytes(DECIMAL_BYTES, "little")
-        return stored
-
-
-_STORED: Final = _Stored()
-
-
-def decimal_text(stored: bytes) -> str:
-    """Return a stored decimal as plain text with all its decimals, for people and tests."""
-    digits = str(abs(value := int.from_bytes(stored, "little", signed=True)))
-    digits = digits.rjust(DECIMAL_SCALE + 1, "0")
-    return f"{'-' if value < 0 else ''}{digits[:-DECIMAL_SCALE]}.{digits[-DECIMAL_SCALE:]}"
-
-
-def _ladder(mantissas: list[int], exponent: int) -> bytes:
-    """Return the decimals `mantissa * 10**-exponent` in their stored form, one after the other."""
-    if not 0 <= exponent <= 2 * DECIMAL_SCALE:
-        raise DecimalError(f"an exponent of {exponent}; expected 0 to {2 * DECIMAL_SCALE}")
-    if exponent <= DECIMAL_SCALE:
-        factor = 10 ** (DECIMAL_SCALE - exponent)
-        scaled = [value * factor for value in mantissas]
-    else:
-        divisor = 10 ** (exponent - DECIMAL_SCALE)
-        if any(value % divisor for value in mantissas):
-            raise DecimalError(f"more than {DECIMAL_SCALE} decimals in a ladder")
-        scaled = [value // divisor for value in mantissas]
-    return b"".join([value.to_bytes(DECIMAL_BYTES, "little", signed=True) for value in scaled])
 
 
 def _origin_of(header: Header, facts: Sequence[_Fact], offset: int) -> dict[str, Sequence[Any]]:
@@ -340,20 +292,25 @@ def _origin(
     }
 
 
+def _sequences(values: tuple[int, ...]) -> NullableIntegers:
+    return NullableIntegers([None if value < 0 else value for value in values])
+
+
 def _fields(kind: str, names: Iterable[str], facts: Sequence[_Fact]) -> dict[str, Sequence[Any]]:
-    columns: dict[str, Sequence[Any]] = {}
-    for name in names:
-        values = list(map(attrgetter(name), facts))
-        code = _CODES[kind].get(name)
-        columns[name] = array(code, values) if code else values
-    return columns
+    return {name: _column(kind, name, list(map(attrgetter(name), facts))) for name in names}
 
 
-def _empty(kind: str, name: str) -> Any:
+def _column(kind: str, name: str, values: list[Any]) -> Any:
     code = _CODES[kind].get(name)
-    return array(code) if code else []
+    if code == _NULLABLE:
+        return NullableIntegers(values)
+    if code == _DECIMAL:
+        return Packed(DECIMAL_BYTES)
+    return array(code, values) if code else values
 
 
+_NULLABLE: Final = "nullable"
+_DECIMAL: Final = "decimal"
 _ORIGIN_CODES: Final = {
     "epoch": "q",
     "number": "q",
@@ -363,8 +320,7 @@ _ORIGIN_CODES: Final = {
     "offset": "q",
     "row": "i",
 }
-_TEXT: Final = ("channel", "symbol")
-_MAY_BE_NULL: Final = (
+_OPTIONAL: Final = (
     "age_ns",
     "latency_min_ns",
     "latency_p50_ns",
@@ -373,14 +329,23 @@ _MAY_BE_NULL: Final = (
     "latency_max_ns",
     "jitter_ns",
     "heartbeat_rtt_ns",
-    "book_state",
 )
-_CODES: Final = {
-    "trades": _ORIGIN_CODES | {"side": "b", "ts_event": "q", "ts_recv": "q", "quality": "H"},
-    "books": _ORIGIN_CODES | {"ts_recv": "q", "ts_sample": "q", "quality": "H", "digest": "I"},
-    "faults": _ORIGIN_CODES | {"kind": "h", "ts_recv": "q"},
+_NOT_INTEGERS: Final = ("channel", "symbol", "book_state")
+_CODES: Final[dict[str, dict[str, str]]] = {
+    "trades": _ORIGIN_CODES
+    | {"sequence": _NULLABLE, "price": _DECIMAL, "size": _DECIMAL, "side": "b"}
+    | {"ts_event": "q", "ts_recv": "q", "quality": "H"},
+    "books": _ORIGIN_CODES
+    | {"sequence": _NULLABLE, "ts_event": _NULLABLE}
+    | {"ts_recv": "q", "ts_sample": "q", "quality": "H", "digest": "I"},
+    "faults": _ORIGIN_CODES | {"kind": "h", "count": _NULLABLE, "ts_recv": "q"},
     "stability": _ORIGIN_CODES
-    | {name: "q" for name in STABILITY if name not in _MAY_BE_NULL and name not in _TEXT},
+    | {
+        name: _NULLABLE if name in _OPTIONAL else "q"
+        for name in STABILITY
+        if name not in _NOT_INTEGERS
+    },
     "dead_letters": {"letter_offset": "q"},
 }
-"""Columns without nulls that hold integers: their array type, which also checks their range."""
+"""How columns are held that are not lists: an array's type, which also checks the range, or one of
+the two kinds of `core.columns`."""

@@ -16,7 +16,8 @@ from clickhouse_connect.datatypes.registry import get_from_name
 from clickhouse_connect.datatypes.string import String
 from clickhouse_connect.driver.insert import InsertContext
 
-from core.rows import COLUMNS, DECIMAL_BYTES, TABLES, Place, RowBuffer
+from core.columns import DECIMAL_BYTES, NullableIntegers, Packed
+from core.rows import COLUMNS, TABLES, Place, RowBuffer
 from schemas.tables import tables
 
 assert sys.byteorder == "little", "columns are written as they lie in memory"
@@ -51,13 +52,25 @@ class _Numbers(_Raw, registered=False):
         dest += column.tobytes()
 
 
-class _Decimals(_Raw, registered=False):
-    """Decimals, each as its stored bytes."""
+class _Nullable(_Raw, registered=False):
+    """64-bit integers and times that may be null."""
 
     def _write_column_binary(
         self, column: Sequence[Any], dest: bytearray, ctx: InsertContext
     ) -> None:
-        dest += b"".join(column)
+        assert isinstance(column, NullableIntegers)
+        dest += column.nulls
+        dest += column.values.tobytes()
+
+
+class _Decimals(_Raw, registered=False):
+    """Decimals in their stored form."""
+
+    def _write_column_binary(
+        self, column: Sequence[Any], dest: bytearray, ctx: InsertContext
+    ) -> None:
+        assert isinstance(column, Packed)
+        dest += column.data
 
 
 class _Ladders(_Raw, registered=False):
@@ -109,6 +122,8 @@ def _column_type(name: str, column: Sequence[Any]) -> ClickHouseType:
         return _Ladders(name, 0)
     if name == _LOW_CARDINALITY:
         return _Names(TypeDef(wrappers=("LowCardinality",)))
+    if isinstance(column, NullableIntegers):
+        return _Nullable(name, 1 + column.values.itemsize)
     if isinstance(column, array):
         return _Numbers(name, column.itemsize)
     return get_from_name(name)

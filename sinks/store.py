@@ -6,17 +6,16 @@ cannot double a row.
 """
 
 import threading
-from array import array
 from collections.abc import Sequence
 from typing import Any, Final
 
 import clickhouse_connect
 import msgspec
-from clickhouse_connect.driver import options
 from clickhouse_connect.driver.client import Client
 from clickhouse_connect.driver.exceptions import DatabaseError, DataError
 
 from core.blocks import BLOCK_COLUMNS, Block, Mark, Marks, Stream, restored_marks
+from core.columns import picked
 from core.rows import COLUMNS, TABLES, TIMES, Place
 from infra.runtime.connections import clickhouse_arguments
 from infra.runtime.settings import ClickHouseSettings
@@ -62,15 +61,6 @@ _REFUSALS: Final = frozenset(
 
 Source: ClickHouse src/Common/ErrorCodes.cpp.
 """
-
-
-def leave_out_dataframes() -> None:
-    """Keep the client from importing numpy and pandas in this process, which takes 80 MB.
-
-    It would only look whether our columns are theirs. Where they are imported already, they stay.
-    """
-    for name in ("np", "pd"):
-        vars(options).setdefault(name, None)
 
 
 class Stored(msgspec.Struct, frozen=True):
@@ -207,7 +197,7 @@ class Store:
         rows = [0] * len(times) if kind == "dead_letters" else by_name["row"]
         places = zip(by_name[names.offset], rows, strict=True)
         absent = [index for index, row in enumerate(places) if row not in stored]
-        return [_picked(column, absent) for column in columns]
+        return [picked(column, absent) for column in columns]
 
     def _insert(
         self,
@@ -263,8 +253,3 @@ def _place_columns(kind: str) -> _Names:
 
 def _parameters(place: Place) -> dict[str, Any]:
     return msgspec.structs.asdict(place)
-
-
-def _picked(column: Sequence[Any], indices: list[int]) -> Sequence[Any]:
-    values = [column[index] for index in indices]
-    return array(column.typecode, values) if isinstance(column, array) else values

@@ -28,10 +28,10 @@ def command(settings: Settings, kinds: tuple[str, ...]) -> None:
     """
     # The clients take a while to import: `streamgauge --help` should not wait for them.
     from infra.runtime.process import run
-    from sinks.store import leave_out_dataframes
+    from sinks.memory import keep_small
     from sinks.worker import DatabaseNotReadyError
 
-    leave_out_dataframes()
+    keep_small()
     try:
         run(_serve(settings, kinds or KINDS))
     except DatabaseNotReadyError as error:

@@ -8,6 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from core.columns import DECIMAL_BYTES, decimal_text
 from core.decimals import DecimalError
 from core.events import (
     BookBatch,
@@ -22,13 +23,11 @@ from core.events import (
 from core.letters import DeadLetter
 from core.rows import (
     COLUMNS,
-    DECIMAL_BYTES,
     FAULTS,
     STABILITY,
     TABLES,
     Place,
     RowBuffer,
-    decimal_text,
 )
 from tests.schemas.records import DECIMALS, LETTERS, events, trade_events
 

@@ -274,7 +274,7 @@ class SinkSettings(Section, frozen=True, kw_only=True):
     """Age of its first record that closes a block, ms."""
     block_bytes: Annotated[int, Meta(ge=1_024, le=1_073_741_824)] = 16_777_216
     """Record bytes that close a block, bytes."""
-    queue_blocks: Annotated[int, Meta(ge=1, le=1_000)] = 4
+    queue_blocks: Annotated[int, Meta(ge=1, le=1_000)] = 3
     """Times `block_rows` that one worker may hold in memory, all partitions together. When full,
     Kafka is not read."""
     retry_initial_ms: Annotated[int, Meta(ge=1, le=600_000)] = 200
