@@ -19,17 +19,21 @@ REQUEST_TIMEOUT_S: Final = 40.0
 PRODUCER_TIMEOUT_S: Final = 120.0
 """How long an output may wait for its acknowledgement; then the process ends, uncommitted."""
 REBALANCE_TIMEOUT_S: Final = 30.0
-FETCH_BYTES: Final = 4 << 20
+FETCH_BYTES: Final = 1 << 20
 BATCH_BYTES: Final = 256 << 10
 LINGER_S: Final = 0.005
-POLL_RECORDS: Final = 500
+POLL_RECORDS: Final = 100
+BUFFER_RECORDS: Final = 1500
+"""Records that wait for the agents, all topics together, tens of MB. When all partitions are
+paused Faust looks again after a second: two fifths of this must last for that second."""
+BUFFER_RECORDS_MIN: Final = 200
 COMMIT_EVERY_RECORDS: Final = 1000
 NO_PAGES: Final = 1
 """Stands for Faust's web port where nobody asked for its pages; nothing listens there."""
 
 
-def faust_options(settings: Settings) -> dict[str, Any]:
-    """Return the settings of the Faust app.
+def faust_options(settings: Settings, topics: int) -> dict[str, Any]:
+    """Return the settings of a Faust app that reads `topics` topics.
 
     Raises:
         SettingsError: a certificate cannot be used.
@@ -50,6 +54,7 @@ def faust_options(settings: Settings) -> dict[str, Any]:
         "broker_commit_every": COMMIT_EVERY_RECORDS,
         "broker_max_poll_records": POLL_RECORDS,
         "consumer_max_fetch_size": FETCH_BYTES,
+        "stream_buffer_maxsize": max(BUFFER_RECORDS // topics, BUFFER_RECORDS_MIN),
         # A new group reads the log from its beginning: nothing is left out.
         "consumer_auto_offset_reset": "earliest",
         "producer_linger": LINGER_S,

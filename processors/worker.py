@@ -52,7 +52,9 @@ def create_app(settings: Settings) -> "ProcessorApp":
     """
     check_warmup(settings)
     topics = raw_topics(settings)
-    app = ProcessorApp(settings.processor.app_id, Worker=ProcessorWorker, **faust_options(settings))
+    app = ProcessorApp(
+        settings.processor.app_id, Worker=ProcessorWorker, **faust_options(settings, len(topics))
+    )
     app.assemble(settings, list(topics))
     for topic, exchange in topics.items():
         # Agents are declared before the start: a late subscription waits for 45 s.

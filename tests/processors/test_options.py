@@ -16,7 +16,7 @@ def settings(**environ: object) -> Any:
 
 
 def test_options_of_the_defaults_are_the_measured_ones() -> None:
-    options = faust_options(settings())
+    options = faust_options(settings(), topics=3)
 
     assert options["broker"] == ["kafka://127.0.0.1:9092"]
     assert options["broker_commit_interval"] == 1.0
@@ -26,6 +26,7 @@ def test_options_of_the_defaults_are_the_measured_ones() -> None:
     assert options["consumer_auto_offset_reset"] == "earliest"
     assert options["producer_compression_type"] == "lz4"
     assert (options["web_enabled"], options["web_port"]) == (False, NO_PAGES)
+    assert options["stream_buffer_maxsize"] == 500
     assert "consumer_group_instance_id" not in options
 
 
@@ -39,7 +40,8 @@ def test_options_follow_the_settings() -> None:
             kafka__security_protocol="SASL_PLAINTEXT",
             kafka__sasl_username="user",
             kafka__sasl_password="secret",
-        )
+        ),
+        topics=1,
     )
 
     assert options["broker"] == ["kafka://a:1", "kafka://b:2"]
@@ -51,7 +53,7 @@ def test_options_follow_the_settings() -> None:
 
 
 def test_any_free_port_is_a_real_one() -> None:
-    assert faust_options(settings(processor__web_port=0))["web_port"] > NO_PAGES
+    assert faust_options(settings(processor__web_port=0), topics=1)["web_port"] > NO_PAGES
 
 
 def test_raw_topics_are_those_of_enabled_exchanges() -> None:
