@@ -1,0 +1,226 @@
+"""What a producer does while Kafka is away, slow to take, or refuses: nothing is lost silently."""
+
+import asyncio
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import msgspec
+import pytest
+
+from core.frames import FrameBatch, FrameKind, TickStatus
+from infra.local.kafka import KafkaServer
+from infra.local.process import free_port
+from infra.runtime.metrics import Metrics
+from producers.delivery import Delivery, DeliverySettings, TopicMissingError
+from producers.metrics import ProducerMetrics
+from producers.recorder import Recorder, RecorderSettings
+from schemas.topics import raw_topic
+from tests.integration.producers.processes import (
+    Simulation,
+    producer,
+    settings_for,
+    simulation,
+    wait_until,
+)
+from tests.integration.producers.raw_log import RawLog, make_topics, read_log
+from tests.integration.services import Kafka
+
+AWAY_S = 20.0
+OPTIONS = ("--venues", "kraken,binance", "--symbols", "4", "--rate", "3000")
+NAMES = ("kraken", "binance")
+
+
+@pytest.fixture
+def broker(tmp_path: Path) -> Iterator[KafkaServer]:
+    """A broker of the test's own, that it may stop."""
+    with KafkaServer(tmp_path / "kafka", free_port()) as server:
+        yield server
+
+
+@pytest.fixture
+def simulated(tmp_path: Path) -> Iterator[Simulation]:
+    with simulation(tmp_path, *OPTIONS) as running:
+        yield running
+
+
+def logs(broker: KafkaServer, prefix: str) -> dict[str, RawLog]:
+    found = {name: asyncio.run(read_log(broker.bootstrap, name, prefix)) for name in NAMES}
+    for log in found.values():
+        log.prove_whole()
+    return found
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(240)
+@pytest.mark.parametrize("how", ["stop", "kill"])
+def test_produce_kafka_away_under_load_loses_nothing(
+    broker: KafkaServer, simulated: Simulation, tmp_path: Path, how: str
+) -> None:
+    """The queue fills, sockets are read slower, and afterwards the log is whole and once."""
+    prefix = asyncio.run(make_topics(broker.bootstrap, NAMES))
+    settings = settings_for(simulated, broker.bootstrap, prefix, producer="queue_frames = 5000")
+    with producer(tmp_path, settings) as running:
+        running.wait_live(4)
+        getattr(broker, how)()
+        time.sleep(AWAY_S)
+        code, ready = running.get("/ready")
+        broker.start()
+        assert (code, "nothing acknowledged" in ready) == (503, True)
+        wait_until(running.ready, "ready again")
+        time.sleep(4)
+        assert running.stop() == 0, running.said()
+
+    found = logs(broker, prefix)
+    paused = 0
+    for log in found.values():
+        assert all(closing.planned for closing in log.closings())
+        assert log.frames(FrameKind.DROPPED) == []
+        ticks = [
+            msgspec.json.decode(f.payload, type=TickStatus) for f in log.frames(FrameKind.TICK)
+        ]
+        paused += sum(tick.paused_ns for tick in ticks)
+        for symbol in simulated.venues[log.exchange]["symbols"]:
+            expected = [trade["trade_id"] for trade in simulated.delivered(log.exchange, symbol)]
+            assert [trade.trade_id for trade in log.trades()[symbol]] == expected
+    assert paused > 1_000_000_000
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(240)
+def test_produce_kafka_away_for_longer_than_requests_may_take(
+    broker: KafkaServer, simulated: Simulation, tmp_path: Path
+) -> None:
+    """aiokafka gives batches up by then; they are sent again by a new producer, in order."""
+    prefix = asyncio.run(make_topics(broker.bootstrap, NAMES))
+    settings = settings_for(simulated, broker.bootstrap, prefix)
+    settings = settings.replace("request_timeout_ms = 5000", "request_timeout_ms = 1000")
+    with producer(tmp_path, settings) as running:
+        running.wait_live(4)
+        for _ in range(3):
+            broker.stop()
+            time.sleep(4)
+            broker.start()
+            wait_until(running.ready, "ready again")
+            time.sleep(2)
+        assert running.stop() == 0, running.said()
+
+    logs(broker, prefix)
+
+
+def test_produce_kafka_away_at_the_end_says_what_is_lost(
+    broker: KafkaServer, simulated: Simulation, tmp_path: Path
+) -> None:
+    prefix = asyncio.run(make_topics(broker.bootstrap, NAMES))
+    settings = settings_for(simulated, broker.bootstrap, prefix, producer="close_timeout_ms = 3000")
+    with producer(tmp_path, settings) as running:
+        running.wait_live(4)
+        broker.stop()
+        started = time.monotonic()
+        assert running.stop() == 1
+        assert time.monotonic() - started < 15
+        assert "frames: they are lost" in running.said()
+
+
+def test_produce_kafka_away_at_the_start_waits_for_it(
+    broker: KafkaServer, simulated: Simulation, tmp_path: Path
+) -> None:
+    prefix = asyncio.run(make_topics(broker.bootstrap, NAMES))
+    broker.stop()
+    with producer(tmp_path, settings_for(simulated, broker.bootstrap, prefix)) as running:
+        wait_until(lambda: bool(running.events("kafka_unreachable")), "it says so")
+        assert running.get("/ready")[0] == 503
+        assert all(simulated.sockets(name) == 0 for name in NAMES)
+        broker.start()
+        running.wait_live(4)
+        assert running.stop() == 0, running.said()
+    logs(broker, prefix)
+
+
+def test_produce_asked_to_end_while_it_waits_for_kafka_ends(
+    simulated: Simulation, tmp_path: Path
+) -> None:
+    settings = settings_for(simulated, f"127.0.0.1:{free_port()}", "")
+    with producer(tmp_path, settings) as running:
+        wait_until(lambda: bool(running.events("kafka_unreachable")), "it says so")
+        assert running.stop() == 0, running.said()
+
+
+# -- what the broker refuses --
+
+RECORDER = RecorderSettings(
+    batch_frames=10, batch_bytes=100_000, batch_age_s=60, queue_frames=10_000, queue_bytes=1 << 26
+)
+
+
+def delivery(bootstrap: str) -> Delivery:
+    arguments = {"bootstrap_servers": bootstrap, "request_timeout_ms": 5000}
+    settings = DeliverySettings(arguments=arguments, linger_s=0.002, batch_bytes=1 << 20)
+    return Delivery(settings, ProducerMetrics(Metrics("test")))
+
+
+async def test_delivery_record_that_the_broker_refuses_is_counted_in_the_log(kafka: Kafka) -> None:
+    limit = {"max.message.bytes": "20000"}
+    prefix = await make_topics(kafka.bootstrap, ["kraken"], **limit)
+    made = delivery(kafka.bootstrap)
+    courier = await made.courier(raw_topic("kraken", prefix), "kraken-0")
+    recorder = Recorder("kraken", "kraken-0", "A", courier, RECORDER)
+    recorder.begin_epoch()
+    recorder.note(FrameKind.OPENING, where="ws://venue")
+    for number in range(60):
+        size = 3000 if 20 <= number < 30 else 10
+        recorder.note(FrameKind.RECEIVED, b"%03d" % number + b"x" * size)
+    recorder.cut()
+    assert await made.flush(30)
+    recorder.cut()
+    assert await made.flush(30)
+    await made.stop()
+
+    log = await read_log(kafka.bootstrap, "kraken", prefix)
+    numbers = [n for batch in log.batches["kraken-0", "A"] for n in _numbers(batch)]
+    missing = set(range(62)) - set(numbers)
+    (dropped,) = [msgspec.json.decode(f.payload) for f in log.frames(FrameKind.DROPPED)]
+    assert numbers == sorted(numbers)
+    assert dropped["count"] == len(missing) == recorder.dropped > 0
+    assert "MessageSizeTooLarge" in dropped["reason"]
+    received = [frame.payload[:3] for frame in log.frames(FrameKind.RECEIVED)]
+    assert received[:19] == [b"%03d" % n for n in range(19)]
+    assert received[-29:] == [b"%03d" % n for n in range(31, 60)]
+
+
+def _numbers(batch: FrameBatch) -> range:
+    return range(batch.number, batch.number + len(batch.frames))
+
+
+async def test_delivery_shards_of_one_partition_keep_their_own_order(kafka: Kafka) -> None:
+    prefix = await make_topics(kafka.bootstrap, ["kraken"])
+    made = delivery(kafka.bootstrap)
+    recorders = []
+    for number in range(6):
+        shard = f"kraken-{number}"
+        courier = await made.courier(raw_topic("kraken", prefix), shard)
+        recorders.append(Recorder("kraken", shard, "A", courier, RECORDER))
+        recorders[-1].begin_epoch()
+        recorders[-1].note(FrameKind.OPENING, where="ws://venue")
+    for number in range(3000):
+        recorders[number % 6].note(FrameKind.RECEIVED, b"%d" % number)
+        if number % 100 == 0:
+            await asyncio.sleep(0)
+    for recorder in recorders:
+        recorder.cut()
+    assert await made.flush(30)
+    await made.stop()
+
+    log = await read_log(kafka.bootstrap, "kraken", prefix)
+    log.prove_whole()
+    assert len(log.batches) == 6
+    assert len(log.frames(FrameKind.RECEIVED)) == 3000
+
+
+async def test_delivery_topic_that_is_not_there_is_an_error(kafka: Kafka) -> None:
+    made = delivery(kafka.bootstrap)
+    try:
+        with pytest.raises(TopicMissingError, match=r"raw\.nowhere"):
+            await made.courier("raw.nowhere", "kraken-0")
+    finally:
+        await made.stop()
