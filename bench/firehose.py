@@ -13,6 +13,8 @@ from collections.abc import Callable, Iterator
 from typing import Any, Final
 
 from websockets.asyncio.server import ServerConnection, serve
+from websockets.datastructures import Headers
+from websockets.http11 import Request, Response
 
 CHUNK: Final = 64
 """Frames handed to the transport at once."""
@@ -162,13 +164,25 @@ async def main(exchange: str, count: int) -> None:
                     await peer.send(frame, text=True)
                 sending = asyncio.create_task(send(peer, frames(), count, go))
 
-    async with serve(behave, "127.0.0.1", 0, ping_interval=None, compression=None) as server:
+    async with serve(
+        behave, "127.0.0.1", 0, ping_interval=None, compression=None, process_request=page
+    ) as server:
         sys.stdout.write(f"{server.sockets[0].getsockname()[1]}\n")
         sys.stdout.flush()
         loop = asyncio.get_running_loop()
         while line := await loop.run_in_executor(None, sys.stdin.readline):
             if line.strip() == "go":
                 go.set()
+
+
+def page(peer: ServerConnection, request: Request) -> Response | None:
+    """Return Binance's book as it is before the first change; other paths are sockets."""
+    if not request.path.startswith("/api/v3/depth"):
+        return None
+    bids, asks = ([[f"{price}.37000000", "1"]] for price in (61_000, 62_000))
+    body = json.dumps({"lastUpdateId": 1000, "bids": bids, "asks": asks}).encode()
+    headers = Headers({"Content-Length": str(len(body)), "Connection": "close"})
+    return Response(200, "OK", headers, body)
 
 
 async def send(peer: ServerConnection, frames: Frames, count: int, go: asyncio.Event) -> None:
