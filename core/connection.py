@@ -16,7 +16,7 @@ import msgspec
 
 from core.actions import Action, Close, Fetch, Ping, Record, Send
 from core.backoff import Backoff
-from core.frames import FrameKind, Resync
+from core.frames import UNCONFIRMED, FrameKind, Resync
 from core.guard import Guard, GuardSettings, Need
 from core.outbox import Outbox, Purpose, Waiting
 from core.pacing import NEVER
@@ -254,7 +254,7 @@ class Session:
             if absent:
                 again.append(symbol)
                 self.guard.postpone(symbol, patience)
-                fault = Resync(symbol, "subscription", ", ".join(absent)[:200], "not confirmed")
+                fault = Resync(symbol, UNCONFIRMED, ", ".join(absent)[:200], "not confirmed")
                 actions.append(Record(FrameKind.RESYNC, msgspec.json.encode(fault)))
         self._acknowledged_by = NEVER
         if again:

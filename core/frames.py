@@ -5,6 +5,7 @@ close, REST bodies, ticks) is frames too, so that everything downstream is a fun
 Nothing here knows what a payload means.
 """
 
+import struct
 from enum import IntEnum
 from hashlib import blake2b
 from typing import Annotated, Final
@@ -45,7 +46,7 @@ class FrameKind(IntEnum):
     DROPPED = 12
     """Frames were dropped by a named policy; the payload says how many and why."""
     RESYNC = 13
-    """The edge guard distrusts a book and heals it (see `Resync`)."""
+    """The edge guard distrusts a book or subscription and heals it (see `Resync`)."""
     PLAN = 14
     """The shard's subscriptions (see `core.protocol.Shard`): after every OPENING and again with
     every renewal of snapshots, so that a reader who starts in the middle knows them."""
@@ -120,7 +121,7 @@ class Dropped(msgspec.Struct, frozen=True):
 
 
 class Resync(msgspec.Struct, frozen=True):
-    """The edge guard's reason to ask for a fresh book of one symbol."""
+    """The edge guard's reason to ask for a fresh book of one symbol, or for its channels."""
 
     symbol: str
     reason: str
@@ -128,6 +129,8 @@ class Resync(msgspec.Struct, frozen=True):
     found: str
 
 
+UNCONFIRMED: Final = "unconfirmed"
+"""The reason of a `Resync` that subscribes again to channels which the venue did not confirm."""
 CHAIN_BYTES: Final = 16
 CHAIN_START: Final = bytes(CHAIN_BYTES)
 """The chain before the first frame of every epoch."""
@@ -136,18 +139,23 @@ CHAIN_START: Final = bytes(CHAIN_BYTES)
 def chained(before: bytes, frames: list[Frame]) -> bytes:
     """Return the chain after `frames`: BLAKE2b over the chain before and every frame's content.
 
-    Lengths are part of what is hashed, so that bytes cannot move between neighbouring frames.
-    Source: RFC 7693 (BLAKE2), 16-byte digest.
+    What is hashed is, in turn: the chain before; how many frames there are; of all frames the
+    kinds, the receive times, the lengths of `where` (characters) and of the payload (bytes), as
+    64-bit little-endian integers; all `where` as UTF-8; all payloads. The lengths are part of it,
+    so that bytes cannot move between neighbours. Source: RFC 7693 (BLAKE2), 16-byte digest.
     """
-    digest = blake2b(before, digest_size=CHAIN_BYTES)
-    parts: list[bytes] = []
-    for frame in frames:
-        where = frame.where.encode()
-        parts.append(b"%d %d %d %d|" % (frame.kind, frame.ts_recv, len(where), len(frame.payload)))
-        parts.append(where)
-        parts.append(frame.payload)
-    digest.update(b"".join(parts))
-    return digest.digest()
+    wheres = [frame.where for frame in frames]
+    payloads = [frame.payload for frame in frames]
+    numbers = struct.pack(
+        f"<{1 + 4 * len(frames)}q",
+        len(frames),
+        *[frame.kind for frame in frames],
+        *[frame.ts_recv for frame in frames],
+        *map(len, wheres),
+        *map(len, payloads),
+    )
+    content = b"".join([before, numbers, "".join(wheres).encode(), *payloads])
+    return blake2b(content, digest_size=CHAIN_BYTES).digest()
 
 
 class BatchBuilder:

@@ -15,11 +15,13 @@ from core.events import BookState, Events, FaultKind
 from core.facts import Facts
 from core.frames import (
     CHAIN_START,
+    UNCONFIRMED,
     CloseReason,
     Dropped,
     Frame,
     FrameBatch,
     FrameKind,
+    Resync,
     TickStatus,
     chained,
 )
@@ -30,7 +32,7 @@ from core.statistics import StreamStatistics
 from core.sync import BookSync
 from core.wire import PAYLOAD_MAX
 
-_Own = TypeVar("_Own", Shard, CloseReason, Dropped, TickStatus)
+_Own = TypeVar("_Own", Shard, CloseReason, Dropped, Resync, TickStatus)
 
 _RECEIVED: Final = FrameKind.RECEIVED
 _NO_STATUS: Final = TickStatus(connected=False)
@@ -74,6 +76,7 @@ class ShardPipeline:
             FrameKind.TICK: self._ticked,
             FrameKind.CLOSE: self._closed,
             FrameKind.DROPPED: self._dropped,
+            FrameKind.RESYNC: self._resynced,
             FrameKind.PLAN: self._planned,
         }
 
@@ -243,6 +246,17 @@ class ShardPipeline:
             unit="" if dropped is None else "frames",
         )
         self._instruments.distrust()
+
+    def _resynced(self, frame: Frame) -> None:
+        resync = self._own(frame, Resync)
+        # What is wrong with a book, this pipeline sees for itself; silence on a channel it cannot.
+        if resync is not None and resync.reason == UNCONFIRMED:
+            self._facts.fault(
+                FaultKind.SUBSCRIPTION_REJECTED,
+                symbol=resync.symbol,
+                expected=resync.expected,
+                found=resync.found,
+            )
 
     def _ticked(self, frame: Frame) -> None:
         status = self._own(frame, TickStatus)

@@ -11,7 +11,7 @@ import msgspec
 
 from core.actions import Action, Close, Fetch, Ping, Record, Send
 from core.connection import Session, SessionSettings
-from core.events import BookSnapshot, BookState, StreamSecond
+from core.events import BookSnapshot, BookState, Fault, StreamSecond
 from core.exchanges import exchanges
 from core.frames import Address, BatchBuilder, Frame, FrameKind, Resync, TickStatus
 from core.pipeline import PipelineSettings, ShardPipeline
@@ -49,6 +49,7 @@ class Driver:
         self.closed: Close | None = None
         self.books: dict[str, BookSnapshot] = {}
         self.seconds: list[StreamSecond] = []
+        self.faults: list[Fault] = []
         self.answer: Callable[[bytes], bool] = lambda frame: True
 
     def open(self) -> None:
@@ -132,6 +133,7 @@ class Driver:
         events = self.pipeline.feed(batch)
         self.books |= {book.symbol: book for book in events.books}
         self.seconds += events.seconds
+        self.faults += events.faults
 
     def look(self) -> dict[str, BookState | None]:
         """Return the state of every book in the pipeline; `books` are as they are now."""

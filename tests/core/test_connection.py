@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from core.actions import Close
 from core.connection import SessionSettings
-from core.events import BookState
+from core.events import BookState, FaultKind
 from core.frames import FrameKind
 from core.guard import GuardSettings
 from core.protocol import Shard
@@ -82,12 +82,15 @@ def test_session_missing_channel_is_reported_and_subscribed_again() -> None:
     driver.open()
     driver.pass_time(11 * S)
 
-    assert [(each.symbol, each.reason) for each in driver.resyncs] == [("BBB", "subscription")]
+    assert [(each.symbol, each.reason) for each in driver.resyncs] == [("BBB", "unconfirmed")]
     assert driver.resyncs[0].expected == "trades.BBB.100ms"
     again = [text for at, text in driver.sent if at > START and "subscribe" in text]
     assert [msgspec.json.decode(text)["params"]["channels"] for text in again] == [
         ["trades.BBB.100ms", "book.BBB.100ms"]
     ]
+    (fault,) = driver.faults
+    assert fault.kind is FaultKind.SUBSCRIPTION_REJECTED
+    assert (fault.symbol, fault.found) == ("BBB", "not confirmed")
 
 
 def _without(take: Callable[[str], list[bytes]], absent: bytes) -> Callable[[str], list[bytes]]:
