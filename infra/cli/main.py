@@ -26,8 +26,10 @@ COMMANDS: Final = {
     "topics": ("infra.cli.topics", "Make and check the Kafka topics."),
     "migrate": ("infra.cli.migrate", "Make and update the ClickHouse tables."),
     "query": ("infra.cli.query", "Ask ClickHouse with SQL."),
+    "tail": ("infra.cli.tail", "Show the newest records of a topic, decoded."),
     "rebuild": ("infra.cli.rebuild", "Rebuild books from recorded frames."),
     "replay": ("infra.cli.replay", "Recompute events from raw topics and compare."),
+    "reconcile": ("infra.cli.reconcile", "Prove that every record became rows, once."),
     "doctor": ("infra.cli.doctor", "Check settings, servers and clock, and say what to do."),
 }
 """Name of each subcommand, its module, and its line in the help."""
