@@ -1,9 +1,13 @@
 """The client socket against real servers on this machine, well and badly behaved."""
 
 import asyncio
+import shutil
+import ssl
+import subprocess
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from http import HTTPStatus
+from pathlib import Path
 
 import pytest
 from websockets.asyncio.server import Server, ServerConnection, serve
@@ -11,6 +15,7 @@ from websockets.datastructures import Headers
 from websockets.http11 import Request, Response
 
 from core.frames import CloseReason
+from producers import websocket
 from producers.websocket import OpeningError, WebSocket
 
 DEADLINE_S = 10.0
@@ -350,3 +355,50 @@ async def test_socket_server_that_is_no_websocket_is_an_opening_error() -> None:
         with pytest.raises(OpeningError):
             await made.open(DEADLINE_S)
         await ended(made)
+
+
+@pytest.mark.skipif(shutil.which("openssl") is None, reason="needs openssl for a certificate")
+async def test_socket_over_tls_trusts_the_systems_authorities_only(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    certificate, key = tmp_path / "certificate.pem", tmp_path / "key.pem"
+    await asyncio.to_thread(make_certificate, certificate, key)
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.load_cert_chain(certificate, key)
+
+    async def say(peer: ServerConnection) -> None:
+        for number in range(200):
+            await peer.send(f"{number:04}" * 500)
+        await peer.wait_closed()
+
+    ear = Ear()
+    async with venue(say, ssl=context) as url:
+        url = url.replace("ws://127.0.0.1", "wss://localhost")
+        websocket._tls.cache_clear()
+        with pytest.raises(OpeningError, match="certificate verify failed"):
+            await socket(url, Ear()).open(DEADLINE_S)
+        monkeypatch.setenv("SSL_CERT_FILE", str(certificate))
+        websocket._tls.cache_clear()
+        made = socket(url, ear)
+        await made.open(DEADLINE_S)
+        await ear.hear(201)
+        made.close("done", planned=True)
+        reason = await ended(made)
+    websocket._tls.cache_clear()
+
+    assert reason.planned
+    assert ear.texts() == [b"%04d" % n * 500 for n in range(200)]
+
+
+def make_certificate(certificate: Path, key: Path) -> None:
+    """Make a certificate for this machine that its own owner has signed."""
+    subprocess.run(
+        [
+            *("openssl", "req", "-x509", "-newkey", "rsa:2048", "-nodes", "-days", "1"),
+            *("-keyout", str(key), "-out", str(certificate), "-subj", "/CN=localhost"),
+            *("-addext", "subjectAltName=DNS:localhost"),
+        ],
+        check=True,
+        capture_output=True,
+        timeout=30,
+    )
