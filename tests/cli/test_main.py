@@ -3,6 +3,7 @@
 import os
 import subprocess
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Final
 
@@ -22,14 +23,15 @@ SLOW_TO_LOAD: Final = (
 
 
 @pytest.fixture(autouse=True)
-def own_environment(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+def own_environment(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[None]:
     """A folder without settings, and an environment that is restored with all its variables."""
-    for name in [name for name in os.environ if name.startswith("STREAMGAUGE")]:
-        monkeypatch.delenv(name)
-    for name in ("STREAMGAUGE_CONFIG", "STREAMGAUGE__SINK__BLOCK_ROWS", "no_proxy", "NO_PROXY"):
-        monkeypatch.setenv(name, "")
-        monkeypatch.delenv(name)
     monkeypatch.chdir(tmp_path)
+    before = dict(os.environ)
+    for name in [name for name in os.environ if name.startswith("STREAMGAUGE")]:
+        del os.environ[name]
+    yield
+    os.environ.clear()
+    os.environ.update(before)
 
 
 def call(*arguments: str) -> Result:
