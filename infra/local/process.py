@@ -20,6 +20,8 @@ from concurrent.futures import Future
 from pathlib import Path
 from typing import IO, ClassVar, Self, TypeAlias
 
+import psutil
+
 from infra.local import tether
 
 HOST = "127.0.0.1"
@@ -278,18 +280,33 @@ def check_port(port: int) -> int:
 def _lock_folder(folder: Path, name: str) -> IO[str]:
     folder.mkdir(parents=True, exist_ok=True)
     lock = (folder / "lock").open("a+")
+    deadline = time.monotonic() + STOP_SECONDS
+    while True:
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError as error:
+            lock.seek(0)
+            owner = lock.read().strip()
+            if _is_ending(owner) and time.monotonic() < deadline:
+                time.sleep(POLL_SECONDS)
+                continue
+            lock.close()
+            raise FolderInUseError(
+                f"{folder} belongs to a running {name}"
+                + (f" (pid {owner})" if owner else "")
+                + ": stop it, or choose another folder"
+            ) from error
+        return lock
+
+
+def _is_ending(pid: str) -> bool:
+    """Whether a killed process only waits for its last threads, which still hold its files."""
     try:
-        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except OSError as error:
-        lock.seek(0)
-        owner = lock.read().strip()
-        lock.close()
-        raise FolderInUseError(
-            f"{folder} belongs to a running {name}"
-            + (f" (pid {owner})" if owner else "")
-            + ": stop it, or choose another folder"
-        ) from error
-    return lock
+        return bool(psutil.Process(int(pid)).status() == psutil.STATUS_ZOMBIE)
+    except psutil.NoSuchProcess:
+        return True
+    except ValueError:
+        return False
 
 
 def _rotate(log: Path) -> int:
