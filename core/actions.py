@@ -28,10 +28,14 @@ class Ping(msgspec.Struct, frozen=True):
 
 
 class Fetch(msgspec.Struct, frozen=True):
-    """Get a REST path about a symbol, in its turn; report how it went with `fetch_...`."""
+    """Get a REST path about a symbol, in its turn; report how it went with `fetch_...`.
+
+    What is not `urgent` waits until nothing else does.
+    """
 
     symbol: str
     path: str
+    urgent: bool = True
 
 
 class Close(msgspec.Struct, frozen=True):

@@ -268,11 +268,12 @@ class Session:
         requests = ask(self.shard, need.symbol, self._next_id)
         ids = self._take_ids(len(requests))
         self._asks[need.symbol] = ids
+        purpose = Purpose.RENEW if need.renews else Purpose.HEAL
         for request in requests:
             if request.transport is Transport.REST:
-                actions.append(Fetch(need.symbol, request.content))
+                actions.append(Fetch(need.symbol, request.content, urgent=not need.renews))
             else:
-                self._outbox.put(Waiting(request.content, Purpose.ASK, about=need.symbol))
+                self._outbox.put(Waiting(request.content, purpose, about=need.symbol))
 
     # -- messages --
 
@@ -351,7 +352,7 @@ class Session:
                 continue
             for message in self.exchange.decode_sent(waiting.text.encode()):
                 self.guard.sent(message)
-            if waiting.purpose is Purpose.ASK:
+            if waiting.about:
                 self.guard.asked(waiting.about, now)
             elif waiting.purpose is Purpose.SUBSCRIBE:
                 self._subscribed(now)

@@ -14,9 +14,10 @@ class Purpose(Enum):
     """What a message is for."""
 
     SUBSCRIBE = 0
-    ASK = 1
-    PING = 2
-    LEAVE = 3
+    HEAL = 1
+    RENEW = 2
+    PING = 3
+    LEAVE = 4
 
 
 class Waiting(msgspec.Struct, frozen=True):
@@ -29,19 +30,27 @@ class Waiting(msgspec.Struct, frozen=True):
 
 
 class Outbox:
-    """First come, first served, at the venue's pace."""
+    """First come, first served, at the venue's pace; renewals wait until nothing else does.
+
+    A renewal that has begun is finished first: a book that was given up must be asked for again.
+    """
 
     def __init__(self, pacing: Pacing) -> None:
         self._bucket = TokenBucket(pacing.messages_per_s, pacing.messages_burst)
         self._waiting: deque[Waiting] = deque()
+        self._patient: deque[Waiting] = deque()
+        self._is_begun = False
+        """Whether the first of those is the rest of a renewal."""
 
     def put(self, waiting: Waiting) -> None:
         """Let a message wait for its turn."""
-        self._waiting.append(waiting)
+        patient = waiting.purpose is Purpose.RENEW
+        (self._patient if patient else self._waiting).append(waiting)
 
     def put_all(self, texts: Iterable[str], purpose: Purpose) -> None:
         """Let messages wait for their turn, in order."""
-        self._waiting.extend(Waiting(text, purpose) for text in texts)
+        for text in texts:
+            self.put(Waiting(text, purpose))
 
     def pass_by(self, now: int) -> None:
         """Count a message that is sent at once; those that wait, wait the longer."""
@@ -49,8 +58,8 @@ class Outbox:
 
     def take(self, now: int) -> Iterator[Waiting]:
         """Take out what may be sent now."""
-        while self._waiting and self._bucket.take(now):
-            yield self._waiting.popleft()
+        while (self._waiting or self._patient) and self._bucket.take(now):
+            yield self._next()
 
     def holds(self, purpose: Purpose) -> bool:
         """Say whether a message for this purpose still waits."""
@@ -59,7 +68,16 @@ class Outbox:
     def clear(self) -> None:
         """Forget what waits."""
         self._waiting.clear()
+        self._patient.clear()
+        self._is_begun = False
 
     def ready_at(self, now: int) -> int:
         """Return when the next message may be sent, ns; NEVER when none waits."""
-        return self._bucket.ready_at(now) if self._waiting else NEVER
+        return self._bucket.ready_at(now) if self._waiting or self._patient else NEVER
+
+    def _next(self) -> Waiting:
+        if self._waiting and not self._is_begun:
+            return self._waiting.popleft()
+        taken = self._patient.popleft()
+        self._is_begun = bool(self._patient) and self._patient[0].about == taken.about
+        return taken

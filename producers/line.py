@@ -281,7 +281,7 @@ class Line:
             session.fetch_started(action.symbol, url, time.monotonic_ns())
 
         try:
-            body = await self._access.rest.get(url, started)
+            body = await self._access.rest.get(url, started, urgent=action.urgent)
         except RestError as error:
             failure = msgspec.json.encode({"reason": str(error)})
             self._recorder.note(FrameKind.REQUEST_FAILED, failure, url)

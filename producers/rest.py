@@ -67,13 +67,15 @@ class RestClient:
         if self._session is not None:
             await self._session.close()
 
-    async def get(self, url: str, started: Callable[[], None]) -> bytes:
+    async def get(self, url: str, started: Callable[[], None], *, urgent: bool = True) -> bytes:
         """Return the body of a page; `started` is called when the request's turn has come.
+
+        What is not `urgent` waits until nothing else does.
 
         Raises:
             RestError: it could not be had.
         """
-        waited = await self._pacer.turn()
+        waited = await self._pacer.turn(urgent=urgent)
         self._metrics.rest_wait.labels(self._exchange).inc(waited / _NS_PER_S)
         started()
         try:

@@ -446,6 +446,25 @@ def test_session_frame_too_large_to_decode_is_counted(name: str) -> None:
     assert driver.session.undecoded == 1
 
 
+def test_session_healing_overtakes_renewals() -> None:
+    driver = opened("kraken", symbols=tuple(f"S{number}" for number in range(60)))
+    driver.pass_time(4 * S)
+    # All renewals fall due at the same moment: far more than may be sent at once.
+    driver.session.guard.subscribed(driver.now - 60 * S)
+    driver.do(driver.session.advance(driver.now))
+    before = len(driver.sent)
+    for _ in range(4):
+        driver.venue.change("S59")
+    driver.change("S59")
+    driver.pass_time(2 * S)
+
+    assert [each.symbol for each in driver.resyncs] == ["S59"]
+    asked = [msgspec.json.decode(text) for _, text in driver.sent[before:]]
+    symbols = [message["params"]["symbol"][0] for message in asked if message["method"] != "ping"]
+    assert symbols[:2] == ["S59", "S59"]
+    assert "S59" not in symbols[2:]
+
+
 # -- leaving --
 
 
