@@ -29,33 +29,27 @@ _NO_FRAME: Final = Frame(FrameKind.TICK, 0, 0, "", b"")
 class Facts:
     """What one raw record implies, in order of origin.
 
-    `number` is that of the frame being taken, `frame` the frame itself. `decode_errors` counts
+    Whoever takes a frame sets `number` and `frame` to it, and `index` to 0. `decode_errors` counts
     over all records, `window_decode_errors` since the last `close_window`.
     """
 
     def __init__(self) -> None:
         self.number = 0
         self.frame = _NO_FRAME
+        self.index = 0
         self.trades: list[Trade] = []
         self.books: list[BookSnapshot] = []
         self.faults: list[Fault] = []
         self.seconds: list[StreamSecond] = []
         self.decode_errors = 0
         self.window_decode_errors = 0
-        self._index = 0
         self._spelled = 0
         self._unspelled: dict[FaultKind, int] = {}
 
-    def begin(self, number: int, frame: Frame) -> None:
-        """The next frame is taken."""
-        self.number = number
-        self.frame = frame
-        self._index = 0
-
     def next_index(self) -> int:
         """Return the index of the next fact of this frame."""
-        index = self._index
-        self._index = index + 1
+        index = self.index
+        self.index = index + 1
         return index
 
     def take(self, address: Address, number: int) -> Events:

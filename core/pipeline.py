@@ -92,24 +92,27 @@ class ShardPipeline:
 
     def feed(self, batch: FrameBatch) -> Events:
         """Take the next batch and return the facts it implies."""
-        facts = self._facts
         if batch.frames and self._admit(batch):
-            number = batch.number
-            for frame in batch.frames:
-                facts.begin(number, frame)
-                if frame.ts_mono >= self._sample_at:
-                    self._sample_at = self._next_sample(frame.ts_mono)
-                    self._instruments.sample(frame)
-                if frame.kind is _RECEIVED:
-                    self._received(frame)
-                else:
-                    take = self._takes.get(frame.kind)
-                    if take is not None:
-                        take(frame)
-                number += 1
-            self._next_number = number
-            self._chain = batch.chain
-        return facts.take(batch.address, batch.number)
+            self._take(batch)
+        return self._facts.take(batch.address, batch.number)
+
+    def _take(self, batch: FrameBatch) -> None:
+        facts, received = self._facts, self._received
+        number = batch.number
+        for frame in batch.frames:
+            facts.number, facts.frame, facts.index = number, frame, 0
+            number += 1
+            if frame.ts_mono >= self._sample_at:
+                self._sample_at = self._next_sample(frame.ts_mono)
+                self._instruments.sample(frame)
+            if frame.kind is _RECEIVED:
+                received(frame)
+            else:
+                take = self._takes.get(frame.kind)
+                if take is not None:
+                    take(frame)
+        self._next_number = number
+        self._chain = batch.chain
 
     # -- the log's own continuity --
 
@@ -120,7 +123,7 @@ class ShardPipeline:
         knows records by their first frame. What it holds beyond that shows as lost.
         """
         facts = self._facts
-        facts.begin(batch.number, batch.frames[0])
+        facts.number, facts.frame, facts.index = batch.number, batch.frames[0], 0
         epoch = batch.address.epoch
         if epoch < self._epoch or (epoch == self._epoch and batch.number < self._next_number):
             self.duplicate_batches += 1
@@ -165,7 +168,7 @@ class ShardPipeline:
     def _received(self, frame: Frame) -> None:
         payload = frame.payload
         size = len(payload)
-        self._connection.frame(self._facts.number, size, frame.ts_mono, None)
+        self._connection.count(size, frame.ts_mono)
         if size > PAYLOAD_MAX:
             self._undecoded(f"a frame of {size} bytes")
             return
@@ -178,7 +181,7 @@ class ShardPipeline:
 
     def _received_binary(self, frame: Frame) -> None:
         size = len(frame.payload)
-        self._connection.frame(self._facts.number, size, frame.ts_mono, None)
+        self._connection.count(size, frame.ts_mono)
         found = f"{size} bytes, {frame.payload[:16].hex()}"
         self._facts.fault(FaultKind.UNEXPECTED_BINARY, expected="text", found=found)
 

@@ -31,36 +31,18 @@ class LatencyWindow:
         self.most: int | None = None
         self._samples: list[int] = []
         self._stride = 1
-        self._fresh: list[int] = []
+        self.fresh: list[int] = []
+        """Where frames leave their transit times; `fold` before there are LATENCIES_MAX."""
         self._last: int | None = None
         self._differences = 0
         self._difference_sum = 0
 
-    def add(self, transit: int) -> None:
-        """Take one frame's transit time."""
-        fresh = self._fresh
-        fresh.append(transit)
-        if len(fresh) >= LATENCIES_MAX:
-            self._fold()
-
-    def close(self) -> tuple[Sequence[int], int | None]:
-        """Return what was kept, sorted, and the jitter: mean |D| of RFC 3550 6.4.1."""
-        self._fold()
-        jitter = self._difference_sum // self._differences if self._differences else None
-        return sorted(self._samples), jitter
-
-    def next(self) -> "LatencyWindow":
-        """Return the window that follows this one, which is closed."""
-        window = LatencyWindow()
-        window._last = self._last
-        return window
-
-    def _fold(self) -> None:
-        """Move fresh transit times into the sums and samples."""
-        fresh = self._fresh
+    def fold(self) -> None:
+        """Move `fresh` transit times into the sums and samples."""
+        fresh = self.fresh
         if not fresh:
             return
-        self._fresh = []
+        self.fresh = []
         before = fresh[:1] if self._last is None else [self._last]
         differences = map(abs, map(sub, fresh, before + fresh))
         self._difference_sum += sum(differences)
@@ -74,6 +56,18 @@ class LatencyWindow:
         while len(self._samples) > LATENCIES_MAX:
             self._samples = self._samples[::2]
             self._stride *= 2
+
+    def close(self) -> tuple[Sequence[int], int | None]:
+        """Return what was kept, sorted, and the jitter: mean |D| of RFC 3550 6.4.1."""
+        self.fold()
+        jitter = self._difference_sum // self._differences if self._differences else None
+        return sorted(self._samples), jitter
+
+    def next(self) -> "LatencyWindow":
+        """Return the window that follows this one, which is closed."""
+        window = LatencyWindow()
+        window._last = self._last
+        return window
 
 
 class StreamStatistics:
@@ -103,6 +97,12 @@ class StreamStatistics:
         """Say whether a frame was ever counted."""
         return self._last_mono is not None
 
+    def count(self, size: int, ts_mono: int) -> None:
+        """Count a frame of `size` bytes."""
+        self.frames += 1
+        self.bytes += size
+        self._last_mono = ts_mono
+
     def frame(self, number: int, size: int, ts_mono: int, transit: int | None) -> None:
         """Count frame `number` once, with `size` bytes and its transit time where it has one."""
         if number == self._last_number:
@@ -112,7 +112,10 @@ class StreamStatistics:
         self.frames += 1
         self.bytes += size
         if transit is not None:
-            self._latencies.add(transit)
+            fresh = self._latencies.fresh
+            fresh.append(transit)
+            if len(fresh) >= LATENCIES_MAX:
+                self._latencies.fold()
 
     def state(self, state: BookState, ts_mono: int) -> None:
         """Note the book's state (of the connection: LIVE while the socket is open)."""

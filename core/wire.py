@@ -16,7 +16,7 @@ from core.decimals import DecimalError, plain
 from core.protocol import DecodeError, Shard
 
 Id = Annotated[int, msgspec.Meta(ge=0, lt=1 << 62)]
-Milliseconds = Annotated[int, msgspec.Meta(ge=0, le=4_102_444_800_000)]
+Milliseconds = Annotated[int, msgspec.Meta(ge=0, lt=4_102_444_800_000)]
 Depth = Annotated[int, msgspec.Meta(ge=1, le=10_000)]
 Crc = Annotated[int, msgspec.Meta(ge=0, lt=1 << 32)]
 Name = Annotated[str, msgspec.Meta(min_length=1, max_length=64)]
@@ -25,6 +25,8 @@ Number = Any
 """A JSON number whose text is kept: decoders with `float_hook=str` give str, or int."""
 
 NS_PER_MS: Final = 1_000_000
+TS_MAX: Final = 4_102_444_800 * 1_000_000_000 - 1
+"""Latest time that is believed, ns: the end of 2099."""
 PAYLOAD_MAX: Final = 8 << 20
 """Bytes of the longest frame that is decoded."""
 
@@ -60,6 +62,15 @@ def number(value: Number) -> str:
     raise DecodeError(f"expected a number, found {type(value).__name__}")
 
 
+def level(price: Number, size: Number) -> Level:
+    """Return a level of JSON numbers as text.
+
+    Raises:
+        DecodeError: one is not a number.
+    """
+    return number(price), number(size)
+
+
 def decimal_text(value: Number) -> str:
     """Return a number as plain decimal text.
 
@@ -73,28 +84,50 @@ def decimal_text(value: Number) -> str:
 
 
 def nanoseconds(rfc3339: str) -> int:
-    """Return ns since the epoch of an RFC 3339 time in UTC, exact to the microsecond.
+    """Return ns since the epoch of an RFC 3339 time, exact to the microsecond.
 
     Raises:
-        DecodeError: not such a time.
+        DecodeError: not such a time, or not one from 1970 to 2099.
     """
     try:
-        moment = datetime.fromisoformat(rfc3339)
-    except ValueError as error:
+        delta = datetime.fromisoformat(rfc3339) - _EPOCH
+    except (ValueError, TypeError) as error:
+        # A TypeError: there is no zone, so the moment is unknown.
         raise DecodeError(f"not an RFC 3339 time: {rfc3339[:40]!r}") from error
-    if moment.tzinfo is None:
-        raise DecodeError(f"time without zone: {rfc3339[:40]!r}")
-    delta = moment - _EPOCH
+    if not 0 <= delta.days < _DAYS_MAX:
+        raise DecodeError(f"a time out of range: {rfc3339[:40]!r}")
     return (delta.days * 86_400 + delta.seconds) * 1_000_000_000 + delta.microseconds * 1_000
 
 
+def nanoseconds_of(seconds: str) -> int:
+    """Return ns since the epoch of decimal seconds, exact.
+
+    Raises:
+        DecodeError: not such a time, or not one from 1970 to 2099.
+    """
+    whole, _, fraction = seconds.partition(".")
+    digits = whole + fraction[:9].ljust(9, "0")
+    if not (whole and len(digits) <= _NS_DIGITS and digits.isdecimal() and digits.isascii()):
+        raise DecodeError(f"expected seconds, found {seconds[:40]!r}")
+    ns = int(digits)
+    if ns > TS_MAX:
+        raise DecodeError(f"a time out of range: {seconds[:40]!r}")
+    return ns
+
+
 _EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
+_DAYS_MAX: Final = (datetime(2100, 1, 1, tzinfo=UTC) - _EPOCH).days
+_NS_DIGITS: Final = 19
 
 
 def query(url: str) -> tuple[str, dict[str, str]]:
-    """Return the last path segment of a URL and its query, first values only."""
-    parts = urlsplit(url)
-    values = parse_qs(parts.query)
+    """Return the last path segment of a URL and its query, first values only; what is no URL has
+    neither."""
+    try:
+        parts = urlsplit(url)
+        values = parse_qs(parts.query)
+    except ValueError:
+        return "", {}
     return parts.path.rsplit("/", 1)[-1], {key: value[0] for key, value in values.items()}
 
 
@@ -112,11 +145,6 @@ def shards(
         )
         for start in range(0, len(names), per_shard)
     ]
-
-
-def upserts(levels: Iterable[tuple[Number, Number]]) -> list[Level]:
-    """Return levels of JSON numbers as text pairs."""
-    return [(number(price), number(size)) for price, size in levels]
 
 
 def encode(message: dict[str, Any]) -> str:

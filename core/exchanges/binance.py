@@ -64,11 +64,10 @@ _LEVELS_DEFAULT: Final = 100
 _LIMIT: Final = re.compile(r"\blimit=([0-9]{1,5})\b")
 
 
-class Wrapped(msgspec.Struct, gc=False):
-    """A combined stream's envelope, or a control answer."""
+class Frame(msgspec.Struct, gc=False):
+    """What tells frames apart: a combined stream's envelope, a raw event, or a control answer."""
 
     stream: str = ""
-    data: msgspec.Raw = msgspec.Raw()
     id: int | str | None = None
     e: str = ""
     error: "WireError | None" = None
@@ -92,6 +91,12 @@ class DepthUpdate(msgspec.Struct, gc=False):
     a: list[tuple[str, str]]
 
 
+class DepthFrame(msgspec.Struct, gc=False):
+    """Event `depthUpdate` in the envelope of a combined stream."""
+
+    data: DepthUpdate
+
+
 class TradeEvent(msgspec.Struct, gc=False):
     """Event `trade`."""
 
@@ -103,6 +108,12 @@ class TradeEvent(msgspec.Struct, gc=False):
     m: bool
 
 
+class TradeFrame(msgspec.Struct, gc=False):
+    """Event `trade` in the envelope of a combined stream."""
+
+    data: TradeEvent
+
+
 class DepthBody(msgspec.Struct):
     """Body of `/api/v3/depth`."""
 
@@ -111,10 +122,16 @@ class DepthBody(msgspec.Struct):
     asks: list[tuple[str, str]]
 
 
-_read_wrapped: Final = decoder(Wrapped)
+_read_frame: Final = decoder(Frame)
 _read_depth: Final = decoder(DepthUpdate)
+_read_depth_frame: Final = decoder(DepthFrame)
 _read_trade: Final = decoder(TradeEvent)
+_read_trade_frame: Final = decoder(TradeFrame)
 _read_body: Final = decoder(DepthBody)
+_ENVELOPE: Final = b'{"stream":"'
+_DEPTH: Final = b'{"e":"depthUpdate"'
+_TRADE: Final = b'{"e":"trade"'
+"""How frames and events begin: what they are is seen without reading the rest."""
 
 
 class Binance:
@@ -171,18 +188,20 @@ class Binance:
 
     def decode(self, payload: bytes) -> list[Message]:
         """Translate an event, raw or wrapped, or a control answer."""
-        frame = _read_wrapped(payload)
+        if payload.startswith(_ENVELOPE):
+            start = len(_ENVELOPE)
+            return _wrapped(payload[start : payload.find(b'"', start)], payload)
+        if payload.startswith(_DEPTH):
+            return [_delta(_read_depth(payload))]
+        if payload.startswith(_TRADE):
+            return [_trade(_read_trade(payload))]
+        frame = _read_frame(payload)
         if frame.stream:
-            stream, data = frame.stream, bytes(frame.data)
-            if "@depth" in stream:
-                return [_delta(data)] if b'"depthUpdate"' in data else [Ignored("partial depth")]
-            if stream.endswith("@trade"):
-                return [_trade(data)]
-            return [Ignored(stream.partition("@")[2])]
+            return _wrapped(frame.stream.encode(), payload)
         if frame.e == "depthUpdate":
-            return [_delta(payload)]
+            return [_delta(_read_depth(payload))]
         if frame.e == "trade":
-            return [_trade(payload)]
+            return [_trade(_read_trade(payload))]
         if frame.e == "serverShutdown":
             return [Notice("serverShutdown", ends_connection=True)]
         if frame.error is not None:
@@ -216,7 +235,7 @@ class Binance:
                 book.bids,
                 book.asks,
                 0,
-                limit=min(int(limit.group(1)), _LEVELS_MAX) if limit else _LEVELS_DEFAULT,
+                limit=max(1, min(int(limit.group(1)), _LEVELS_MAX)) if limit else _LEVELS_DEFAULT,
                 requested=True,
             )
         ]
@@ -246,17 +265,25 @@ def _refused(request_id: int | str, text: str) -> Message:
     return Answer(request_id, text) if isinstance(request_id, int) else Notice(text)
 
 
-def _delta(data: bytes) -> Delta:
-    event = _read_depth(data)
-    if event.u < event.U:
-        raise DecodeError(f"expected U <= u, found U {event.U} and u {event.u}")
+def _wrapped(stream: bytes, payload: bytes) -> list[Message]:
+    kind = stream.partition(b"@")[2]
+    if kind == b"depth" or kind.startswith(b"depth@"):
+        return [_delta(_read_depth_frame(payload).data)]
+    if kind == b"trade":
+        return [_trade(_read_trade_frame(payload).data)]
+    return [Ignored(kind[:40].decode(errors="replace"))]
+
+
+def _delta(event: DepthUpdate) -> Delta:
+    first, last = event.U, event.u
+    if last < first:
+        raise DecodeError(f"expected U <= u, found U {first} and u {last}")
     bids: list[Level] = event.b
     asks: list[Level] = event.a
-    return Delta(event.s, event.U, event.U - 1, event.u, bids, asks, event.E * NS_PER_MS)
+    return Delta(event.s, first, first - 1, last, bids, asks, event.E * NS_PER_MS)
 
 
-def _trade(data: bytes) -> TradePrint:
-    event = _read_trade(data)
+def _trade(event: TradeEvent) -> TradePrint:
     return TradePrint(
         event.s,
         str(event.t),

@@ -68,10 +68,9 @@ class WireError(msgspec.Struct):
 
 
 class Frame(msgspec.Struct, gc=False):
-    """A combined stream's envelope, a raw event, or a control answer."""
+    """What tells frames apart: a combined stream's envelope, a raw event, or a control answer."""
 
     stream: str = ""
-    data: msgspec.Raw = msgspec.Raw()
     id: int | None = None
     e: str = ""
     error: WireError | None = None
@@ -89,6 +88,12 @@ class DepthEvent(msgspec.Struct, gc=False):
     a: list[tuple[str, str]]
 
 
+class DepthFrame(msgspec.Struct, gc=False):
+    """Event `depthUpdate` in the envelope of a combined stream."""
+
+    data: DepthEvent
+
+
 class TradeEvent(msgspec.Struct, gc=False):
     """Event `trade` of futures; old frames have no `X`."""
 
@@ -99,6 +104,12 @@ class TradeEvent(msgspec.Struct, gc=False):
     T: Milliseconds
     m: bool
     X: str = "MARKET"
+
+
+class TradeFrame(msgspec.Struct, gc=False):
+    """Event `trade` in the envelope of a combined stream."""
+
+    data: TradeEvent
 
 
 class DepthBody(msgspec.Struct):
@@ -112,8 +123,14 @@ class DepthBody(msgspec.Struct):
 
 _read_frame: Final = decoder(Frame)
 _read_depth: Final = decoder(DepthEvent)
+_read_depth_frame: Final = decoder(DepthFrame)
 _read_trade: Final = decoder(TradeEvent)
+_read_trade_frame: Final = decoder(TradeFrame)
 _read_body: Final = decoder(DepthBody)
+_ENVELOPE: Final = b'{"stream":"'
+_DEPTH: Final = b'{"e":"depthUpdate"'
+_TRADE: Final = b'{"e":"trade"'
+"""How frames and events begin: what they are is seen without reading the rest."""
 
 
 class BinanceUsdm:
@@ -169,15 +186,20 @@ class BinanceUsdm:
 
     def decode(self, payload: bytes) -> list[Message]:
         """Translate an event, raw or wrapped, or a control answer."""
+        if payload.startswith(_ENVELOPE):
+            start = len(_ENVELOPE)
+            return _wrapped(payload[start : payload.find(b'"', start)], payload)
+        if payload.startswith(_DEPTH):
+            return [_delta(_read_depth(payload))]
+        if payload.startswith(_TRADE):
+            return [_trade(_read_trade(payload))]
         frame = _read_frame(payload)
         if frame.stream:
-            payload = bytes(frame.data)
-            frame = _read_frame(payload)
+            return _wrapped(frame.stream.encode(), payload)
         if frame.e == "depthUpdate":
             return [_delta(_read_depth(payload))]
         if frame.e == "trade":
-            trade = _read_trade(payload)
-            return [_trade(trade)] if trade.X == "MARKET" else [Ignored("settlement trade")]
+            return [_trade(_read_trade(payload))]
         if frame.error is not None:
             text = f"{frame.error.code} {frame.error.msg}"
             return [Notice(text)] if frame.id is None else [Answer(frame.id, text)]
@@ -210,7 +232,7 @@ class BinanceUsdm:
                 book.bids,
                 book.asks,
                 book.T * NS_PER_MS,
-                limit=int(limit.group(1)) if limit else 500,
+                limit=max(1, int(limit.group(1))) if limit else 500,
                 requested=True,
             )
         ]
@@ -232,13 +254,25 @@ def _stream_calls(method: str, shard: Shard, first_id: int) -> list[str]:
     ]
 
 
+def _wrapped(stream: bytes, payload: bytes) -> list[Message]:
+    kind = stream.partition(b"@")[2]
+    if kind == b"depth" or kind.startswith(b"depth@"):
+        return [_delta(_read_depth_frame(payload).data)]
+    if kind == b"trade":
+        return [_trade(_read_trade_frame(payload).data)]
+    return [Ignored(kind[:40].decode(errors="replace"))]
+
+
 def _delta(event: DepthEvent) -> Delta:
-    if not event.pu <= event.u:
-        raise DecodeError(f"expected pu <= u, found pu {event.pu} and u {event.u}")
-    return Delta(event.s, event.U, event.pu, event.u, event.b, event.a, event.T * NS_PER_MS)
+    prev, last = event.pu, event.u
+    if prev > last:
+        raise DecodeError(f"expected pu <= u, found pu {prev} and u {last}")
+    return Delta(event.s, event.U, prev, last, event.b, event.a, event.T * NS_PER_MS)
 
 
-def _trade(event: TradeEvent) -> TradePrint:
+def _trade(event: TradeEvent) -> Message:
+    if event.X != "MARKET":
+        return Ignored("settlement trade")
     side = Side.SELL if event.m else Side.BUY
     price, size = decimal_text(event.p), decimal_text(event.q)
     return TradePrint(event.s, str(event.t), event.t, price, size, side, event.T * NS_PER_MS)

@@ -1,7 +1,7 @@
 """Deribit: JSON-RPC 2.0 over WebSocket, change ids chained per channel.
 
-Pages (read November 2026): docs.deribit.com, "Subscriptions", "public/set_heartbeat",
-"public/get_order_book", "Rate limits".
+Pages (read November 2026): docs.deribit.com, "Subscriptions", "public/set_heartbeat", "Rate
+limits".
 Channels: `book.{instrument}.100ms`, `trades.{instrument}.100ms`.
 
 Sync recipe:
@@ -21,7 +21,7 @@ carries size 0.0; numbers may use exponents; 2020 frames have no `type`.
 """
 
 from collections.abc import Iterable
-from typing import Final
+from typing import Final, Literal
 
 import msgspec
 
@@ -42,7 +42,6 @@ from core.protocol import (
     Request,
     Shard,
     Snapshot,
-    SnapshotRequested,
     Subscribed,
     TradePrint,
     Transport,
@@ -58,7 +57,7 @@ from core.wire import (
     decimal_text,
     decoder,
     encode,
-    number,
+    level,
     shards,
 )
 
@@ -66,7 +65,6 @@ INTERVAL: Final = "100ms"
 HEARTBEAT_S: Final = 10
 """Interval asked of `set_heartbeat`, s: the shortest allowed."""
 CHANNELS_PER_CALL: Final = 100
-AUDIT_DEPTH: Final = 10_000
 _HEARTBEAT_ID: Final = 1
 _TEST: Final = b'{"jsonrpc":"2.0","id":0,"method":"public/test","params":{}}'
 
@@ -79,8 +77,20 @@ class BookData(msgspec.Struct, gc=False):
     timestamp: Milliseconds
     bids: list[tuple[str, Number, Number]]
     asks: list[tuple[str, Number, Number]]
-    type: str | None = None
+    type: Literal["snapshot", "change"] | None = None
     prev_change_id: Id | None = None
+
+
+class BookParams(msgspec.Struct, gc=False):
+    """`params` of a book notification."""
+
+    data: BookData
+
+
+class BookFrame(msgspec.Struct, gc=False):
+    """A book notification."""
+
+    params: BookParams
 
 
 class TradeData(msgspec.Struct, gc=False):
@@ -92,14 +102,25 @@ class TradeData(msgspec.Struct, gc=False):
     timestamp: Milliseconds
     price: Number
     amount: Number
-    direction: str
+    direction: Literal["buy", "sell"]
+
+
+class TradesParams(msgspec.Struct, gc=False):
+    """`params` of a trades notification."""
+
+    data: list[TradeData]
+
+
+class TradesFrame(msgspec.Struct, gc=False):
+    """A trades notification."""
+
+    params: TradesParams
 
 
 class Params(msgspec.Struct, gc=False):
-    """`params` of a notification."""
+    """What tells notifications apart."""
 
     channel: str = ""
-    data: msgspec.Raw = msgspec.Raw()
     type: str = ""
 
 
@@ -120,27 +141,10 @@ class Frame(msgspec.Struct, gc=False):
     error: RpcError | None = None
 
 
-class OrderBook(msgspec.Struct, gc=False):
-    """`result` of public/get_order_book."""
-
-    instrument_name: Name
-    change_id: Id
-    timestamp: Milliseconds
-    bids: list[tuple[Number, Number]]
-    asks: list[tuple[Number, Number]]
-
-
-class OrderBookAnswer(msgspec.Struct):
-    """A REST answer with an order book."""
-
-    result: OrderBook
-
-
 class SentParams(msgspec.Struct):
     """The parameters of ours that books must know of."""
 
     channels: list[str] = []
-    instrument_name: str = ""
 
 
 class Sent(msgspec.Struct):
@@ -151,13 +155,12 @@ class Sent(msgspec.Struct):
 
 
 _read_frame: Final = decoder(Frame)
-_read_book: Final = decoder(BookData)
-_read_trades: Final = decoder(list[TradeData])
+_read_book: Final = decoder(BookFrame)
+_read_trades: Final = decoder(TradesFrame)
 _read_channels: Final = decoder(list[str])
-_read_order_book: Final = decoder(OrderBook)
-_read_answer: Final = decoder(OrderBookAnswer)
 _read_sent: Final = decoder(Sent)
-_SIDES: Final = {"buy": Side.BUY, "sell": Side.SELL}
+_NOTIFICATION: Final = b'{"jsonrpc":"2.0","method":"subscription","params":{"channel":"'
+"""How notifications begin: the channel is seen without reading the rest."""
 
 
 class Deribit:
@@ -173,7 +176,7 @@ class Deribit:
         trade_ids=True,
         checksum_each=False,
         truncates=False,
-        audit=True,
+        audit=False,
         silence_s=HEARTBEAT_S + 5,
         blind_spots=(
             "content errors between audits: there is no checksum",
@@ -217,9 +220,12 @@ class Deribit:
 
     def decode(self, payload: bytes) -> list[Message]:
         """Translate a notification or an answer."""
+        if payload.startswith(_NOTIFICATION):
+            start = len(_NOTIFICATION)
+            return _notification(payload[start : payload.find(b'"', start)], payload)
         frame = _read_frame(payload)
         if frame.method == "subscription" and frame.params is not None:
-            return _notification(frame.params)
+            return _notification(frame.params.channel.encode(), payload)
         if frame.method == "heartbeat" and frame.params is not None:
             return [Heartbeat(_TEST if frame.params.type == "test_request" else None)]
         if frame.id is not None:
@@ -229,24 +235,20 @@ class Deribit:
         raise DecodeError("neither notification nor answer")
 
     def decode_sent(self, payload: bytes) -> list[Message]:
-        """Find books that we gave up or asked for."""
+        """Find books that we gave up."""
         sent = _read_sent(payload)
         if sent.method == "public/unsubscribe":
             books = [channel for channel in sent.params.channels if channel.startswith("book.")]
             return [Unsubscribed(channel.split(".")[1]) for channel in books]
-        if sent.method == "public/get_order_book":
-            return [SnapshotRequested(sent.params.instrument_name)]
         return []
 
     def decode_request(self, url: str) -> list[Message]:
-        """Books are asked for over the socket only."""
+        """Return nothing: REST books join nothing (step 5)."""
         return []
 
     def decode_response(self, url: str, body: bytes) -> list[Message]:
-        """Translate a REST order book."""
-        if "/get_order_book" not in url:
-            return [Ignored("rest")]
-        return [_snapshot(_read_answer(body).result)]
+        """Ignore REST books: they join nothing (step 5)."""
+        return [Ignored("rest")]
 
 
 EXCHANGE: Final = Deribit()
@@ -268,68 +270,56 @@ def _channel_calls(method: str, channels: list[str], first_id: int) -> list[str]
     ]
 
 
-def _notification(params: Params) -> list[Message]:
-    channel = params.channel
-    if channel.startswith("book."):
-        if channel.count(".") != 2:
-            return [Ignored("grouped book")]
-        return [_book(_read_book(bytes(params.data)))]
-    if channel.startswith("trades."):
-        return [_trade(trade) for trade in _read_trades(bytes(params.data))]
-    return [Ignored(channel.partition(".")[0])]
+def _notification(channel: bytes, payload: bytes) -> list[Message]:
+    if channel.startswith(b"book."):
+        # A grouped book has five parts, and is shown whole each time.
+        return [_book(payload)] if channel.count(b".") == 2 else [Ignored("grouped book")]
+    if channel.startswith(b"trades."):
+        return _trades(payload)
+    return [Ignored(channel.partition(b".")[0][:40].decode(errors="replace"))]
 
 
-def _book(data: BookData) -> Message:
+def _book(payload: bytes) -> Message:
+    data = _read_book(payload).params.data
     bids, asks = _levels(data.bids), _levels(data.asks)
     ts_event = data.timestamp * NS_PER_MS
     prev = data.prev_change_id
     # Step 1; a snapshot that carries a prev_change_id is still a snapshot.
-    if data.type == "snapshot" or not prev:
+    if data.type == "snapshot" or prev == 0 or (prev is None and data.type is None):
         return Snapshot(data.instrument_name, data.change_id, bids, asks, ts_event)
+    if prev is None or prev > data.change_id:
+        raise DecodeError(f"expected prev_change_id up to {data.change_id}, found {prev}")
     return Delta(data.instrument_name, prev + 1, prev, data.change_id, bids, asks, ts_event)
 
 
 def _levels(levels: list[tuple[str, Number, Number]]) -> list[Level]:
     return [
-        (number(price), "0" if action == "delete" else number(amount))
-        for action, price, amount in levels
+        (price, "0" if action == "delete" else size)
+        if type(price) is str and type(size) is str
+        else level(price, size)
+        for action, price, size in levels
     ]
 
 
-def _trade(trade: TradeData) -> TradePrint:
-    side = _SIDES.get(trade.direction)
-    if side is None:
-        raise DecodeError(f"expected direction buy or sell, found {trade.direction[:40]!r}")
-    return TradePrint(
-        trade.instrument_name,
-        trade.trade_id,
-        trade.trade_seq,
-        decimal_text(trade.price),
-        decimal_text(trade.amount),
-        side,
-        trade.timestamp * NS_PER_MS,
-    )
+def _trades(payload: bytes) -> list[Message]:
+    return [
+        TradePrint(
+            trade.instrument_name,
+            trade.trade_id,
+            trade.trade_seq,
+            decimal_text(trade.price),
+            decimal_text(trade.amount),
+            Side.BUY if trade.direction == "buy" else Side.SELL,
+            trade.timestamp * NS_PER_MS,
+        )
+        for trade in _read_trades(payload).params.data
+    ]
 
 
 def _answer(frame: Frame, request_id: int) -> list[Message]:
     if frame.error is not None:
-        text = f"{frame.error.code} {frame.error.message}"
-        return [Answer(request_id, text), Notice(text)]
+        return [Answer(request_id, f"{frame.error.code} {frame.error.message}")]
     result = bytes(frame.result)
     if result.startswith(b"["):
         return [Subscribed(request_id, tuple(_read_channels(result)))]
-    if b'"change_id"' in result:
-        return [_snapshot(_read_order_book(result))]
     return [Answer(request_id)]
-
-
-def _snapshot(book: OrderBook) -> Snapshot:
-    return Snapshot(
-        book.instrument_name,
-        book.change_id,
-        [(number(price), number(size)) for price, size in book.bids],
-        [(number(price), number(size)) for price, size in book.asks],
-        book.timestamp * NS_PER_MS,
-        limit=AUDIT_DEPTH,
-        requested=True,
-    )

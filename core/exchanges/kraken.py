@@ -19,10 +19,11 @@ must name the same depth; a thin book's snapshot may lack the checksum.
 """
 
 from collections.abc import Iterable
-from typing import Final
+from typing import Final, Literal
 
 import msgspec
 
+from core.book import Level
 from core.continuity import Bootstrap, Scheme
 from core.events import Side
 from core.protocol import (
@@ -54,8 +55,8 @@ from core.wire import (
     decimal_text,
     decoder,
     encode,
+    level,
     nanoseconds,
-    number,
     shards,
 )
 
@@ -80,21 +81,40 @@ class BookData(msgspec.Struct, gc=False):
     timestamp: str = ""
 
 
+class BookFrame(msgspec.Struct, gc=False):
+    """A book message."""
+
+    type: Literal["snapshot", "update"]
+    data: list[BookData]
+
+
 class TradeData(msgspec.Struct, gc=False):
     """One element of `data` of a trade message."""
 
     symbol: Name
-    side: str
+    side: Literal["buy", "sell"]
     price: Number
     qty: Number
     trade_id: Id
     timestamp: str
 
 
+class TradeFrame(msgspec.Struct, gc=False):
+    """A trade message."""
+
+    data: list[TradeData]
+
+
 class StatusData(msgspec.Struct):
     """One element of `data` of a status message."""
 
     system: Text = ""
+
+
+class StatusFrame(msgspec.Struct):
+    """A status message."""
+
+    data: list[StatusData] = []
 
 
 class AckResult(msgspec.Struct):
@@ -109,8 +129,6 @@ class Frame(msgspec.Struct, gc=False):
     """Channel message or answer, whichever the fields say."""
 
     channel: str = ""
-    type: str = ""
-    data: msgspec.Raw = msgspec.Raw()
     method: str = ""
     req_id: int | None = None
     success: bool | None = None
@@ -134,12 +152,13 @@ class Sent(msgspec.Struct):
 
 
 _read_frame: Final = decoder(Frame)
-_read_books: Final = decoder(list[BookData])
-_read_trades: Final = decoder(list[TradeData])
-_read_status: Final = decoder(list[StatusData])
+_read_books: Final = decoder(BookFrame)
+_read_trades: Final = decoder(TradeFrame)
+_read_status: Final = decoder(StatusFrame)
 _read_sent: Final = decoder(Sent)
-_SIDES: Final = {"buy": Side.BUY, "sell": Side.SELL}
 _HEARTBEAT: Final = b'{"channel":"heartbeat"}'
+_BOOK: Final = b'{"channel":"book",'
+"""How book messages begin: seen without reading the rest."""
 
 
 class Kraken:
@@ -207,19 +226,20 @@ class Kraken:
 
     def decode(self, payload: bytes) -> list[Message]:
         """Translate a channel message or an answer."""
+        if payload.startswith(_BOOK):
+            return _books(payload)
         if payload == _HEARTBEAT:
             return [Heartbeat()]
         frame = _read_frame(payload)
         channel = frame.channel
         if channel == "book":
-            is_snapshot = frame.type == "snapshot"
-            return [_book(book, is_snapshot) for book in _read_books(bytes(frame.data))]
+            return _books(payload)
         if channel == "trade":
-            return [_trade(trade) for trade in _read_trades(bytes(frame.data))]
+            return [_trade(trade) for trade in _read_trades(payload).data]
         if channel == "heartbeat":
             return [Heartbeat()]
         if channel == "status":
-            states = [status.system for status in _read_status(bytes(frame.data))]
+            states = [status.system for status in _read_status(payload).data]
             return [Notice(state) for state in states if state != "online"] or [Ignored("status")]
         if channel:
             return [Ignored(channel)]
@@ -260,26 +280,37 @@ def _book_params(symbols: tuple[str, ...], depth: int) -> dict[str, object]:
     return {"channel": "book", "symbol": list(symbols), "depth": depth}
 
 
-def _book(book: BookData, is_snapshot: bool) -> Message:
-    bids = [(number(level.price), number(level.qty)) for level in book.bids]
-    asks = [(number(level.price), number(level.qty)) for level in book.asks]
-    ts_event = nanoseconds(book.timestamp) if book.timestamp else 0
-    if is_snapshot:
-        return Snapshot(book.symbol, 0, bids, asks, ts_event, book.checksum)
-    return Delta(book.symbol, 0, 0, 0, bids, asks, ts_event, book.checksum)
+def _books(payload: bytes) -> list[Message]:
+    frame = _read_books(payload)
+    messages: list[Message] = []
+    for book in frame.data:
+        bids, asks = _levels(book.bids), _levels(book.asks)
+        ts_event = nanoseconds(book.timestamp) if book.timestamp else 0
+        if frame.type == "update":
+            delta = Delta(book.symbol, 0, 0, 0, bids, asks, ts_event, book.checksum)
+            messages.append(delta)
+        else:
+            messages.append(Snapshot(book.symbol, 0, bids, asks, ts_event, book.checksum))
+    return messages
+
+
+def _levels(levels: list[WireLevel]) -> list[Level]:
+    return [
+        (wire.price, wire.qty)
+        if type(wire.price) is str and type(wire.qty) is str
+        else level(wire.price, wire.qty)
+        for wire in levels
+    ]
 
 
 def _trade(trade: TradeData) -> TradePrint:
-    side = _SIDES.get(trade.side)
-    if side is None:
-        raise DecodeError(f"expected side buy or sell, found {trade.side[:40]!r}")
     return TradePrint(
         trade.symbol,
         str(trade.trade_id),
         trade.trade_id,
         decimal_text(trade.price),
         decimal_text(trade.qty),
-        side,
+        Side.BUY if trade.side == "buy" else Side.SELL,
         nanoseconds(trade.timestamp),
     )
 

@@ -12,7 +12,7 @@ answers spell products in upper case; the client must send a protocol ping every
 """
 
 from collections.abc import Iterable
-from typing import Final
+from typing import Final, Literal
 
 import msgspec
 
@@ -46,7 +46,7 @@ from core.wire import (
     decimal_text,
     decoder,
     encode,
-    number,
+    level,
     shards,
 )
 
@@ -72,7 +72,7 @@ class BookChange(msgspec.Struct, gc=False):
     """Feed `book`: one level."""
 
     product_id: Name
-    side: str
+    side: Literal["buy", "sell"]
     seq: Id
     price: Number
     qty: Number
@@ -84,7 +84,7 @@ class TradeData(msgspec.Struct, gc=False):
 
     product_id: Name
     uid: Name
-    side: str
+    side: Literal["buy", "sell"]
     seq: Id
     time: Milliseconds
     qty: Number
@@ -104,7 +104,8 @@ _read_frame: Final = decoder(Frame)
 _read_snapshot: Final = decoder(BookSnapshot)
 _read_change: Final = decoder(BookChange)
 _read_trade: Final = decoder(TradeData)
-_SIDES: Final = {"buy": Side.BUY, "sell": Side.SELL}
+_BOOK: Final = b'{"feed":"book",'
+"""How changes of books begin: seen without reading the rest."""
 
 
 class KrakenFutures:
@@ -166,6 +167,8 @@ class KrakenFutures:
 
     def decode(self, payload: bytes) -> list[Message]:
         """Translate a feed message or an event."""
+        if payload.startswith(_BOOK):
+            return [_change(_read_change(payload))]
         frame = _read_frame(payload)
         if frame.event:
             return _event(frame)
@@ -216,21 +219,22 @@ def _event(frame: Frame) -> list[Message]:
 
 
 def _snapshot(book: BookSnapshot) -> Snapshot:
-    bids = [(number(level.price), number(level.qty)) for level in book.bids]
-    asks = [(number(level.price), number(level.qty)) for level in book.asks]
+    bids = [level(wire.price, wire.qty) for wire in book.bids]
+    asks = [level(wire.price, wire.qty) for wire in book.asks]
     return Snapshot(book.product_id, book.seq, bids, asks, book.timestamp * NS_PER_MS)
 
 
 def _change(change: BookChange) -> Delta:
-    level = [(number(change.price), number(change.qty))]
-    is_bid = _side(change.side) is Side.BUY
+    levels = [level(change.price, change.qty)]
+    is_bid = change.side == "buy"
+    seq = change.seq
     return Delta(
         change.product_id,
-        change.seq,
-        change.seq - 1,
-        change.seq,
-        level if is_bid else [],
-        [] if is_bid else level,
+        seq,
+        seq - 1,
+        seq,
+        levels if is_bid else [],
+        [] if is_bid else levels,
         change.timestamp * NS_PER_MS,
     )
 
@@ -242,13 +246,6 @@ def _trade(trade: TradeData) -> TradePrint:
         trade.seq,
         decimal_text(trade.price),
         decimal_text(trade.qty),
-        _side(trade.side),
+        Side.BUY if trade.side == "buy" else Side.SELL,
         trade.time * NS_PER_MS,
     )
-
-
-def _side(text: str) -> Side:
-    side = _SIDES.get(text)
-    if side is None:
-        raise DecodeError(f"expected side buy or sell, found {text[:40]!r}")
-    return side

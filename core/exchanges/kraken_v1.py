@@ -15,7 +15,6 @@ from typing import Final
 
 import msgspec
 
-from core.book import Level
 from core.continuity import Bootstrap, Scheme
 from core.events import Side
 from core.protocol import (
@@ -37,9 +36,15 @@ from core.protocol import (
     Transport,
     Unsubscribed,
 )
-from core.wire import Depth, Text, decimal_text, decoder, encode, shards
+from core.wire import Depth, Text, decimal_text, decoder, encode, nanoseconds_of, shards
 
-WireLevel = list[str]
+
+class WireLevel(msgspec.Struct, array_like=True, gc=False):
+    """`[price, volume, time, "r"?]`."""
+
+    price: str
+    volume: str
+    time: str
 
 
 class BookPayload(msgspec.Struct, gc=False):
@@ -50,6 +55,16 @@ class BookPayload(msgspec.Struct, gc=False):
     a: list[WireLevel] = []
     b: list[WireLevel] = []
     c: str = ""
+
+
+class BookFrame(msgspec.Struct, array_like=True, gc=False):
+    """`[id, payload, channel, pair]`, or `[id, payload, payload, channel, pair]`."""
+
+    id: int
+    payload: BookPayload
+    next: BookPayload | str
+    last: str
+    pair: str = ""
 
 
 class Subscription(msgspec.Struct):
@@ -81,11 +96,13 @@ class Sent(msgspec.Struct):
 _read_control: Final = decoder(Control)
 _read_sent: Final = decoder(Sent)
 _read_array: Final = decoder(list[msgspec.Raw])
-_read_payload: Final = decoder(BookPayload)
+_read_book: Final = decoder(BookFrame)
 _read_trades: Final = decoder(list[list[str]])
 _read_text: Final = decoder(str)
 _SIDES: Final = {"b": Side.BUY, "s": Side.SELL}
 _DEPTHS: Final = (10, 25, 100, 500, 1000)
+_TAIL: Final = 48
+"""Bytes at the end of an array in which the channel stands."""
 
 
 class KrakenV1:
@@ -146,12 +163,14 @@ class KrakenV1:
         """Translate a data array or a control object."""
         if payload[:1] != b"[":
             return _control(_read_control(payload))
+        if b'"book-' in payload[-_TAIL:]:
+            return [_book_message(_read_book(payload))]
         parts = _read_array(payload)
         if len(parts) < 4:
             raise DecodeError(f"expected at least 4 elements, found {len(parts)}")
         channel, pair = _read_text(bytes(parts[-2])), _read_text(bytes(parts[-1]))
         if channel.startswith("book"):
-            return [_book_message(pair, [_read_payload(bytes(part)) for part in parts[1:-2]])]
+            return [_book_message(_read_book(payload))]
         if channel == "trade":
             return [_trade(pair, trade) for trade in _read_trades(bytes(parts[1]))]
         return [Ignored(channel)]
@@ -217,43 +236,43 @@ def _control(control: Control) -> list[Message]:
     return [Ignored(control.event)]
 
 
-def _book_message(pair: str, payloads: list[BookPayload]) -> Message:
-    bids: list[Level] = []
-    asks: list[Level] = []
-    newest = "0"
-    is_snapshot = False
-    for payload in payloads:
-        is_snapshot = is_snapshot or payload.as_ is not None or payload.bs is not None
-        for levels, side in (
-            (payload.b, bids),
-            (payload.bs, bids),
-            (payload.a, asks),
-            (payload.as_, asks),
-        ):
-            for level in levels or ():
-                if len(level) < 3:
-                    raise DecodeError(f"expected price, volume, time, found {len(level)} elements")
-                side.append((level[0], level[1]))
-                newest = max(newest, level[2])
-    ts_event = _nanoseconds(newest)
+def _book_message(frame: BookFrame) -> Message:
+    payload, following = frame.payload, frame.next
+    pair = frame.pair or frame.last
+    if isinstance(following, BookPayload):
+        # Each object holds one side; the checksum is in the last.
+        if not frame.pair:
+            raise DecodeError("expected two payloads, channel and pair")
+        payload = _joined(payload, following)
+    is_snapshot = payload.as_ is not None or payload.bs is not None
+    wire_bids = (payload.bs or []) if is_snapshot else payload.b
+    wire_asks = (payload.as_ or []) if is_snapshot else payload.a
+    bids = [(wire.price, wire.volume) for wire in wire_bids]
+    asks = [(wire.price, wire.volume) for wire in wire_asks]
+    newest = max([wire.time for wire in wire_bids + wire_asks], default="")
+    ts_event = nanoseconds_of(newest) if newest else 0
     if is_snapshot:
         return Snapshot(pair, 0, bids, asks, ts_event)
-    checksum = payloads[-1].c
-    if checksum and not (checksum.isdecimal() and len(checksum) <= 10):
+    checksum = payload.c
+    if not checksum:
+        return Delta(pair, 0, 0, 0, bids, asks, ts_event)
+    if not (checksum.isdecimal() and checksum.isascii() and len(checksum) <= 10):
         raise DecodeError(f"expected a checksum, found {checksum[:40]!r}")
-    return Delta(pair, 0, 0, 0, bids, asks, ts_event, int(checksum) if checksum else None)
+    return Delta(pair, 0, 0, 0, bids, asks, ts_event, int(checksum))
+
+
+def _joined(first: BookPayload, second: BookPayload) -> BookPayload:
+    return BookPayload(
+        as_=second.as_ if first.as_ is None else first.as_,
+        bs=second.bs if first.bs is None else first.bs,
+        a=first.a + second.a,
+        b=first.b + second.b,
+        c=second.c or first.c,
+    )
 
 
 def _trade(pair: str, trade: list[str]) -> TradePrint:
     if len(trade) < 4 or trade[3] not in _SIDES:
         raise DecodeError("expected price, volume, time and side b or s")
     price, size = decimal_text(trade[0]), decimal_text(trade[1])
-    return TradePrint(pair, "", None, price, size, _SIDES[trade[3]], _nanoseconds(trade[2]))
-
-
-def _nanoseconds(seconds: str) -> int:
-    """Return ns of a time in decimal seconds, exact."""
-    whole, _, fraction = seconds.partition(".")
-    if not (whole.isdecimal() and len(whole) <= 10 and (fraction or "0").isdecimal()):
-        raise DecodeError(f"expected seconds, found {seconds[:40]!r}")
-    return int(whole) * 1_000_000_000 + int(fraction[:9].ljust(9, "0"))
+    return TradePrint(pair, "", None, price, size, _SIDES[trade[3]], nanoseconds_of(trade[2]))

@@ -80,20 +80,6 @@ class ToyDeribit(ToyVenue):
                 elif kind == "book":
                     self.subscribed.discard(symbol)
             return answers
-        if method == "public/get_order_book":
-            symbol = params["instrument_name"]
-            self.served[symbol] += 1
-            sides = {
-                side: [[float(p), float(s)] for p, s in self.ladder(symbol, side)]
-                for side in ("bids", "asks")
-            }
-            book = {
-                "instrument_name": symbol,
-                "change_id": self.ids[symbol],
-                "timestamp": 1,
-                **sides,
-            }
-            return [self._answer(message["id"], book)]
         return [self._answer(message["id"], "ok")]
 
     def delta(self, symbol: str, side: str, place: int) -> bytes:
