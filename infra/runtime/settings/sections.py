@@ -194,7 +194,7 @@ class ProducerSettings(Section, frozen=True, kw_only=True):
     """Sockets that carry every shard; 2 measures each against the other."""
     batch_frames: Annotated[int, Meta(ge=1, le=10_000)] = 50
     """Most frames of one connection in a Kafka record, frames."""
-    batch_age_ms: Annotated[int, Meta(ge=0, le=10_000)] = 10
+    batch_age_ms: Annotated[int, Meta(ge=0, le=10_000)] = 50
     """Longest time a frame waits for its record to fill, ms."""
     batch_bytes: Annotated[int, Meta(ge=1_024, le=67_108_864)] = 524_288
     """Payload that closes a record early, bytes."""
@@ -270,7 +270,7 @@ class SinkSettings(Section, frozen=True, kw_only=True):
     within the session timeout has its partitions at once. Empty: Kafka names it anew each time."""
     block_rows: Annotated[int, Meta(ge=1, le=10_000_000)] = 50_000
     """Rows that close a block, rows."""
-    block_age_ms: Annotated[int, Meta(ge=1, le=600_000)] = 500
+    block_age_ms: Annotated[int, Meta(ge=1, le=600_000)] = 1000
     """Age of its first record that closes a block, ms."""
     block_bytes: Annotated[int, Meta(ge=1_024, le=1_073_741_824)] = 16_777_216
     """Record bytes that close a block, bytes."""
