@@ -144,7 +144,7 @@ class Capabilities(msgspec.Struct, frozen=True):
     truncates: bool
     """The venue keeps books at the subscribed depth without sending removals."""
     audit: bool
-    """A fresh snapshot can be requested and joined while the book is live."""
+    """A renewed snapshot can show the very state that is held, and is then compared with it."""
     silence_s: float
     """Longest normal silence of the whole connection, s."""
     blind_spots: tuple[str, ...]

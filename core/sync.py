@@ -14,7 +14,9 @@ a keyframe.
 
 Changes are retained for a snapshot that was asked for and is not ordered with them: while the
 venue's first one is on its way, and from a request to its answer. An answer behind the stream is
-carried forward over them; one ahead of it waits until the stream has caught up.
+carried forward over them; one ahead of it waits until the stream has caught up. A book that is
+renewed by a new subscription is held, and follows what still comes in; if the fresh snapshot
+stands at the very id that it has reached, that is an audit too.
 """
 
 from typing import Final
@@ -116,6 +118,8 @@ class BookSync:
         """We gave the channel up: only the stream's own snapshot can be continued."""
         self._ahead: Snapshot | None = None
         """A requested snapshot that the changes have not reached yet."""
+        self._holds = False
+        """The channel of a LIVE book was given up, and the book has missed nothing since."""
 
     @property
     def sequence(self) -> int | None:
@@ -130,7 +134,7 @@ class BookSync:
         self.book.clear()
         self._chain.restart(0, joining=False)
         self.verified = False
-        self._awaits_stream = False
+        self._awaits_stream = self._holds = False
         self._retaining = self._by_request
         self._forget_retained()
 
@@ -141,15 +145,20 @@ class BookSync:
 
     def distrust(self) -> None:
         """Frames are missing on our own way: what follows cannot be proven to follow."""
+        self._holds = False
         if self.state is _LIVE:
             self._stale()
         else:
             self._forget_retained()
 
     def unsubscribed(self) -> None:
-        """We gave up the channel: the next snapshot is expected, what it changes is no fault."""
+        """We gave up the channel: the next snapshot is expected, and audits what is held if it can.
+
+        Between the two ids may lie changes that were not sent: that is no fault.
+        """
         if self.state is _LIVE:
             self.state = BookState.SYNCING
+            self._holds = self._chained and not self._by_request
         self._awaits_stream = not self._by_request
         self._forget_retained()
 
@@ -218,8 +227,10 @@ class BookSync:
         return SyncFault(FaultKind.SEQUENCE_GAP, f"change from {last}", found, count)
 
     def _wait(self, delta: Delta) -> None:
-        """A change that cannot be applied now: retained where the venue needs it, else ignored."""
-        if self.state is BookState.EMPTY and self._by_request:
+        """A change of a book that is not LIVE: followed, or retained for a snapshot, or ignored."""
+        if self._holds:
+            self._follow(delta)
+        elif self.state is BookState.EMPTY and self._by_request:
             self.state = BookState.SYNCING
         elif self.state is BookState.STALE and self._chained:
             if self._chain.is_late(delta.prev, delta.last):
@@ -227,10 +238,22 @@ class BookSync:
             elif delta.last <= self._chain.last:
                 self.counters.duplicates += 1
 
+    def _follow(self, delta: Delta) -> None:
+        """Keep a book that is held in step; what cannot follow can no longer be audited."""
+        verdict = self._chain.check(delta.first, delta.prev, delta.last)
+        if verdict is Verdict.DUPLICATE:
+            return
+        try:
+            self.book.apply(delta.bids, delta.asks)
+        except DecimalError:
+            self._holds = False
+        if verdict is not _NEXT or self.book.is_crossed():
+            self._holds = False
+
     # -- snapshots --
 
     def snapshot(self, snapshot: Snapshot, ts_recv: int) -> SyncFault | None:
-        """Take a full replacement; on a LIVE book that stands at the same id it is an audit."""
+        """Take a full replacement; on a LIVE or held book at the same id it is an audit."""
         was_live = self.state is _LIVE
         if snapshot.requested:
             if self._awaits_stream:
@@ -268,10 +291,11 @@ class BookSync:
     def _adopt(
         self, fresh: OrderBook, chain: Chain, checksum: int | None, ts_event: int, ts_recv: int
     ) -> SyncFault | None:
-        """Replace the book, check the new one, and compare the old one with it if it was LIVE."""
+        """Replace the book, check the new one, and compare the old one with it if it was proven."""
         held, counters = self.book, self.counters
         was_live = self.state is _LIVE
-        is_same_state = was_live and self._chained and chain.last == self._chain.last
+        is_proven = (was_live and self._chained) or self._holds
+        is_same_state = is_proven and chain.last == self._chain.last
         if is_same_state:
             chain.joining = False
         fresh.unknown_removals += held.unknown_removals
@@ -279,7 +303,7 @@ class BookSync:
         self.state = _LIVE
         self.verified = False
         self.ts_event, self.ts_recv = ts_event, ts_recv
-        self._awaits_stream = False
+        self._awaits_stream = self._holds = False
         self._end_audit()
         counters.snapshots += 1
         fault = self._check(checksum)
