@@ -260,6 +260,8 @@ def _wrapped(stream: bytes, payload: bytes) -> list[Message]:
         return [_delta(_read_depth_frame(payload).data)]
     if kind == b"trade":
         return [_trade(_read_trade_frame(payload).data)]
+    # Half a frame is not one that can be ignored.
+    _read_frame(payload)
     return [Ignored(kind[:40].decode(errors="replace"))]
 
 

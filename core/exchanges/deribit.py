@@ -176,10 +176,11 @@ class Deribit:
         trade_ids=True,
         checksum_each=False,
         truncates=False,
-        audit=False,
+        audit=True,
         silence_s=HEARTBEAT_S + 5,
         blind_spots=(
-            "content errors between audits: there is no checksum",
+            "content errors between audits: there is no checksum, and a renewal during which the"
+            " book changed is no audit",
             "the size of a loss: change ids are shared by many books",
         ),
     )
@@ -273,10 +274,18 @@ def _channel_calls(method: str, channels: list[str], first_id: int) -> list[str]
 def _notification(channel: bytes, payload: bytes) -> list[Message]:
     if channel.startswith(b"book."):
         # A grouped book has five parts, and is shown whole each time.
-        return [_book(payload)] if channel.count(b".") == 2 else [Ignored("grouped book")]
+        if channel.count(b".") == 2:
+            return [_book(payload)]
+        return _ignored(b"grouped book", payload)
     if channel.startswith(b"trades."):
         return _trades(payload)
-    return [Ignored(channel.partition(b".")[0][:40].decode(errors="replace"))]
+    return _ignored(channel.partition(b".")[0], payload)
+
+
+def _ignored(kind: bytes, payload: bytes) -> list[Message]:
+    # Half a frame is not one that can be ignored.
+    _read_frame(payload)
+    return [Ignored(kind[:40].decode(errors="replace"))]
 
 
 def _book(payload: bytes) -> Message:

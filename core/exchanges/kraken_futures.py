@@ -7,6 +7,7 @@ Sync recipe:
 1. Subscribe; `book_snapshot` is the whole book at `seq`.
 2. Every `book` of a product has seq equal to the last plus one; otherwise unsubscribe, subscribe
    that product and wait for its snapshot.
+3. Renewal: subscribe anew; the snapshot audits the book if its `seq` is the last one.
 Quirks: one level per frame; size 0 removes and may stand in snapshots; prices may use exponents;
 answers spell products in upper case; the client must send a protocol ping every 60 s.
 """
@@ -121,9 +122,12 @@ class KrakenFutures:
         trade_ids=True,
         checksum_each=False,
         truncates=False,
-        audit=False,
+        audit=True,
         silence_s=60.0,
-        blind_spots=("content errors: there is no checksum",),
+        blind_spots=(
+            "content errors between audits: there is no checksum, and a renewal during which the"
+            " book changed is no audit",
+        ),
     )
     pacing = Pacing(messages_per_s=5.0, messages_burst=10, requests_per_s=1.0, requests_burst=3)
 

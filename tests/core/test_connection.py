@@ -281,7 +281,7 @@ def test_session_books_are_renewed_evenly_and_stay_healthy(name: str) -> None:
     assert renewed == dict.fromkeys(SYMBOLS, 2)
     assert driver.resyncs == []
     audits = sum(each.audits_ok for each in driver.seconds if each.channel == "book")
-    assert audits == (6 if name == "binance" else 0)
+    assert audits == (0 if name == "kraken" else 6)
     assert sum(each.audits_bad for each in driver.seconds) == 0
 
 
