@@ -29,7 +29,8 @@ from infra.run.stages import (
     complete,
 )
 from infra.run.truth import Truth, compare
-from infra.run.watch import Lag, Watch, resident_mb
+from infra.run.usage import Usage
+from infra.run.watch import Flow, Lag, Watch
 from infra.runtime.connections import clickhouse_arguments
 from infra.runtime.settings import ExchangeSettings, Settings, to_toml
 
@@ -48,7 +49,7 @@ class StageEndedError(Exception):
 
 
 class Report(msgspec.Struct, omit_defaults=False):
-    """The last line of a run."""
+    """The last line of a run; `Usage` says what memory, CPU and slopes mean."""
 
     ok: bool
     seconds: float
@@ -60,9 +61,12 @@ class Report(msgspec.Struct, omit_defaults=False):
     rows: dict[str, int]
     lag: Lag
     lag_max: Lag
+    lag_per_s: dict[str, float | None]
     latency_ms: dict[str, float | None]
     rss_mb: dict[str, float]
     rss_mb_max: dict[str, float]
+    rss_mb_per_min: dict[str, float | None]
+    cpu_cores: dict[str, float]
     truth: dict[str, Any]
     problems: list[str]
 
@@ -91,8 +95,7 @@ class LocalPipeline:
             folder / "simulator", symbols=symbols, rate=rate, seed=seed
         )
         self._stages: dict[str, Stage] = {}
-        self._memory_max: dict[str, float] = {}
-        self._lag_max = Lag(0, 0)
+        self._usage = Usage()
         self._since_ns = 0
         self.problems: list[str] = []
 
@@ -190,7 +193,8 @@ class LocalPipeline:
             now_ns = time.time_ns()
             flow = await asyncio.to_thread(watch.flow, self._since_ns, now_ns - RECENT_NS)
             lag = await watch.lag()
-            self._remember(lag)
+            pids = {name: process.pid for name, process in self._processes().items()}
+            self._usage.note(elapsed, lag, pids)
             now = time.monotonic()
             view = View(
                 elapsed_s=int(elapsed),
@@ -198,7 +202,7 @@ class LocalPipeline:
                 flow=flow,
                 rate=(flow.frames - frames_before) / max(now - looked, 1e-3),
                 lag=lag,
-                memory=self._memory(),
+                memory=self._usage.rss_mb,
                 tops=await asyncio.to_thread(watch.tops),
             )
             frames_before, looked = flow.frames, now
@@ -214,16 +218,6 @@ class LocalPipeline:
                     f"{name} ended by itself; the end of {process.log_path}:\n{process.log_tail()}"
                 )
 
-    def _remember(self, lag: Lag) -> None:
-        before = self._lag_max
-        self._lag_max = Lag(max(lag.raw, before.raw), max(lag.events, before.events))
-
-    def _memory(self) -> dict[str, float]:
-        memory = {name: resident_mb(each.pid) for name, each in self._processes().items()}
-        for name, size in memory.items():
-            self._memory_max[name] = max(size, self._memory_max.get(name, 0.0))
-        return memory
-
     def _processes(self) -> dict[str, LocalServer]:
         return {
             "kafka": self._kafka,
@@ -236,7 +230,6 @@ class LocalPipeline:
 
     async def _end(self, watch: Watch, client: Client, seconds: float) -> Report:
         self._screen.close()
-        memory = self._memory()
         await self._stop_stage("produce")
         lag = await self._drained(watch, "raw")
         await self._stop_stage("process")
@@ -248,19 +241,14 @@ class LocalPipeline:
         flow = await asyncio.to_thread(watch.flow, self._since_ns, self._since_ns)
         for example in truth.examples:
             self._screen.problem(example)
-        return self._report(seconds, watch, flow, lag, memory, truth)
+        return self._report(seconds, watch, flow, lag, truth)
 
-    def _report(
-        self,
-        seconds: float,
-        watch: Watch,
-        flow: Any,
-        lag: Lag,
-        memory: dict[str, float],
-        truth: Truth,
-    ) -> Report:
+    def _report(self, seconds: float, watch: Watch, flow: Flow, lag: Lag, truth: Truth) -> Report:
+        usage = self._usage
         if lag.raw or lag.events:
             self.problems.append(f"lag left at the end: {lag.raw} raw, {lag.events} event records")
+        if not (truth.trades_expected and truth.books_compared):
+            self.problems.append("too short a run: there are no trades or no books to compare")
         counts = {
             field: getattr(truth, field) for field in truth.__struct_fields__ if field != "examples"
         }
@@ -274,10 +262,13 @@ class LocalPipeline:
             faults=flow.faults,
             rows=watch.rows(),
             lag=lag,
-            lag_max=self._lag_max,
+            lag_max=usage.lag_max,
+            lag_per_s=usage.lag_per_s,
             latency_ms={"p50": flow.latency_ms_p50, "p99": flow.latency_ms_p99},
-            rss_mb=memory,
-            rss_mb_max=self._memory_max,
+            rss_mb=usage.rss_mb,
+            rss_mb_max=usage.rss_mb_max,
+            rss_mb_per_min=usage.rss_mb_per_min,
+            cpu_cores=usage.cpu_cores,
             truth=counts,
             problems=self.problems,
         )

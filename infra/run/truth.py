@@ -40,7 +40,8 @@ class Truth(msgspec.Struct):
     def ok(self) -> bool:
         """Whether everything expected is there, once and right, and there was something."""
         wrong = self.trades_missing + self.trades_doubled + self.trades_wrong
-        return not wrong and not self.books_different and self.trades_expected > 0
+        compared = self.trades_expected and self.books_compared
+        return not wrong and not self.books_different and bool(compared)
 
     def note(self, text: str) -> None:
         """Keep a difference as an example while there are few."""
@@ -80,7 +81,9 @@ async def _trades(
     async with session.get("/truth/trades", params={"venue": exchange, "symbol": symbol}) as answer:
         answer.raise_for_status()
         lines = (await answer.read()).splitlines()
+    made = set[str]()
     for trade in map(msgspec.json.decode, lines):
+        made.add(str(trade["trade_id"]))
         if not trade["delivered"] or trade["ts_event_ns"] < since_ns:
             continue
         truth.trades_expected += 1
@@ -99,6 +102,9 @@ async def _trades(
         if found != expected:
             truth.trades_wrong += 1
             truth.note(f"{exchange} {symbol}: trade {identity} is {found}, made as {expected}")
+    for identity in stored.keys() - made:
+        truth.trades_wrong += 1
+        truth.note(f"{exchange} {symbol}: trade {identity} was never made")
 
 
 async def _books(

@@ -1,12 +1,11 @@
-"""Looking at the running pipeline from outside: lag, rows, latency, memory.
+"""Looking at the running pipeline from outside: lag, rows, latency.
 
-Reads Kafka's offsets, ClickHouse's tables and the processes' memory as any operator could.
+Reads Kafka's offsets and ClickHouse's tables as any operator could.
 """
 
-from typing import Any, Final
+from typing import Any
 
 import msgspec
-import psutil
 from aiokafka import AIOKafkaConsumer, TopicPartition
 from aiokafka.admin import AIOKafkaAdminClient
 from clickhouse_connect.driver.client import Client
@@ -15,8 +14,6 @@ from core.rows import TABLES
 from infra.runtime.connections import kafka_arguments
 from infra.runtime.settings import Settings
 from schemas.topics import DEAD_LETTERS, EVENT_KINDS, event_topic, raw_topic
-
-_MIB: Final = 1 << 20
 
 
 class Lag(msgspec.Struct, frozen=True):
@@ -123,16 +120,3 @@ class Watch:
 
     def _one(self, sql: str, **parameters: Any) -> Any:
         return self._client.query(sql, parameters=parameters).result_rows[0]
-
-
-def resident_mb(pid: int | None) -> float:
-    """Return the resident memory of a process and its children, MiB; 0 when it is gone."""
-    if pid is None:
-        return 0.0
-    try:
-        process = psutil.Process(pid)
-        family = [process, *process.children(recursive=True)]
-        resident: int = sum(member.memory_info().rss for member in family)
-        return round(resident / _MIB, 1)
-    except psutil.NoSuchProcess:
-        return 0.0
