@@ -28,7 +28,7 @@ from infra.run.stages import (
     Stage,
     complete,
 )
-from infra.run.truth import Truth, compare
+from infra.run.truth import Truth, Venue, compare
 from infra.run.usage import Usage
 from infra.run.watch import Flow, Lag, Watch
 from infra.runtime.connections import clickhouse_arguments
@@ -236,12 +236,19 @@ class LocalPipeline:
         lag = await self._drained(watch, "events")
         await self._stop_stage("sink")
         self._screen.step("comparing ClickHouse with the simulator's truth")
-        symbols = {name: each.symbols for name, each in self._settings.exchanges.items()}
-        truth = await compare(client, self._simulator.truth_url, symbols, since_ns=self._since_ns)
+        url = self._simulator.truth_url
+        truth = await compare(client, url, self._compared(), since_ns=self._since_ns)
         flow = await asyncio.to_thread(watch.flow, self._since_ns, self._since_ns)
         for example in truth.examples:
             self._screen.problem(example)
         return self._report(seconds, watch, flow, lag, truth)
+
+    def _compared(self) -> dict[str, Venue]:
+        levels = self._settings.processor.book_levels
+        return {
+            name: Venue(each.symbols, min(levels, each.book_depth or levels))
+            for name, each in self._settings.exchanges.items()
+        }
 
     def _report(self, seconds: float, watch: Watch, flow: Flow, lag: Lag, truth: Truth) -> Report:
         usage = self._usage

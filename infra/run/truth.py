@@ -6,7 +6,7 @@ the venue has no sequence. Nothing is sampled and nothing is tolerated.
 """
 
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from decimal import Decimal
 from typing import Any, Final
 
@@ -49,16 +49,23 @@ class Truth(msgspec.Struct):
             self.examples.append(text)
 
 
+class Venue(msgspec.Struct, frozen=True):
+    """What is compared of an exchange; a stored book has at least `levels` a side if they exist."""
+
+    symbols: tuple[str, ...]
+    levels: int
+
+
 async def compare(
-    client: Client, truth_url: str, symbols: dict[str, tuple[str, ...]], *, since_ns: int
+    client: Client, truth_url: str, venues: Mapping[str, Venue], *, since_ns: int
 ) -> Truth:
     """Compare all that was received since `since_ns` with the truth at `truth_url`."""
     truth = Truth()
     async with aiohttp.ClientSession(truth_url, timeout=aiohttp.ClientTimeout(600)) as session:
-        for exchange, names in symbols.items():
-            for symbol in names:
+        for exchange, venue in venues.items():
+            for symbol in venue.symbols:
                 await _trades(truth, client, session, exchange, symbol, since_ns)
-                await _books(truth, client, session, exchange, symbol, since_ns)
+                await _books(truth, client, session, exchange, symbol, since_ns, venue.levels)
     return truth
 
 
@@ -114,6 +121,7 @@ async def _books(
     exchange: str,
     symbol: str,
     since_ns: int,
+    levels: int,
 ) -> None:
     point = "toUnixTimestamp64Micro(ts_event)" if exchange in TIMED else "sequence"
     rows = client.query(
@@ -124,14 +132,14 @@ async def _books(
     ).result_rows
     for chunk in _chunks(rows):
         points = [row[0] for row in chunk]
-        depth = max(max(len(row[1]), len(row[3])) for row in chunk)
-        question = {"venue": exchange, "symbol": symbol, "depth": max(depth, 1), "at": points}
+        depth = max(levels, *(max(len(row[1]), len(row[3])) for row in chunk))
+        question = {"venue": exchange, "symbol": symbol, "depth": depth, "at": points}
         async with session.post("/truth/books", json=question) as answer:
             answer.raise_for_status()
             ladders = msgspec.json.decode(await answer.read())
         for row, ladder in zip(chunk, ladders, strict=True):
             truth.books_compared += 1
-            if ladder is not None and _equal(row, ladder, depth):
+            if ladder is not None and _equal(row, ladder, levels):
                 truth.books_equal += 1
             else:
                 truth.books_different += 1
@@ -139,13 +147,13 @@ async def _books(
                 truth.note(f"{exchange} {symbol}: the book at {row[0]} {what}")
 
 
-def _equal(row: Any, ladder: Any, depth: int) -> bool:
-    """Whether a stored ladder is the true one; a shallow one must be its beginning."""
+def _equal(row: Any, ladder: Any, levels: int) -> bool:
+    """Whether a stored ladder is the true one as far as it goes; a shallow one may end early."""
     shallow = bool(row[5] & Quality.SHALLOW)
     for side, prices, sizes in (("bids", row[1], row[2]), ("asks", row[3], row[4])):
-        true = [(Decimal(price), Decimal(size)) for price, size in ladder[side][:depth]]
+        true = [(Decimal(price), Decimal(size)) for price, size in ladder[side]]
         held = list(zip(prices, sizes, strict=True))
-        if held != (true[: len(held)] if shallow else true):
+        if held != true[: len(held)] or (len(held) < min(levels, len(true)) and not shallow):
             return False
     return True
 
