@@ -1,0 +1,309 @@
+"""A log of events written by hand, sinks over it in processes of their own, and what they stored."""
+
+import asyncio
+import json
+import os
+import random
+import signal
+import subprocess
+import sys
+import time
+import urllib.error
+import urllib.request
+import uuid
+from collections.abc import AsyncIterator, Callable, Iterator
+from contextlib import asynccontextmanager, contextmanager
+from pathlib import Path
+from typing import Any
+
+import clickhouse_connect
+import msgspec
+from aiokafka import AIOKafkaProducer
+from aiokafka.admin import AIOKafkaAdminClient
+
+from core.events import Events
+from infra.cli.migrate import migrate
+from infra.cli.topics import make_topics
+from infra.local.process import free_port
+from infra.runtime.settings import Settings, load
+from schemas.codec import encode_events
+from schemas.topics import event_topic
+from tests.integration.services import ClickHouse, Kafka
+from tests.schemas.records import trade_events
+
+ROOT = Path(__file__).parents[3]
+PARTITIONS = 2
+DEADLINE_S = 90.0
+SESSION_MS = 6_000
+
+
+class Rig:
+    """Topics, a group and a database of one test."""
+
+    def __init__(self, kafka: Kafka, clickhouse: ClickHouse, database: str) -> None:
+        self.name = uuid.uuid4().hex[:12]
+        self.environment = {
+            "STREAMGAUGE__KAFKA__BOOTSTRAP": kafka.bootstrap,
+            "STREAMGAUGE__CLICKHOUSE__HOST": clickhouse.host,
+            "STREAMGAUGE__CLICKHOUSE__PORT": str(clickhouse.port),
+            "STREAMGAUGE__CLICKHOUSE__USER": clickhouse.user,
+            "STREAMGAUGE__CLICKHOUSE__PASSWORD": clickhouse.password,
+            "STREAMGAUGE__CLICKHOUSE__DATABASE": database,
+            "STREAMGAUGE__TOPICS__PREFIX": f"{self.name}.",
+            "STREAMGAUGE__TOPICS__EVENT_PARTITIONS": str(PARTITIONS),
+            "STREAMGAUGE__SINK__GROUP": f"{self.name}-sink",
+            "STREAMGAUGE__SINK__BLOCK_AGE_MS": "100",
+            "STREAMGAUGE__SINK__SESSION_TIMEOUT_MS": str(SESSION_MS),
+            "STREAMGAUGE__SINK__RETRY_INITIAL_MS": "50",
+            "STREAMGAUGE__SINK__RETRY_CAP_MS": "500",
+        }
+        self.kafka = kafka
+        self.clickhouse = clickhouse
+        self.database = database
+        self.produced = 0
+        """Facts that were written for the first time."""
+
+    @property
+    def settings(self) -> Settings:
+        """The settings of every process of this rig."""
+        return load(environ=self.environment, folder=Path("/nowhere"))
+
+    async def prepare(self) -> None:
+        """Make topics and tables."""
+        await make_topics(self.settings)
+        await asyncio.to_thread(migrate, self.settings.clickhouse)
+
+    def topic(self, kind: str) -> str:
+        """The name of an event topic."""
+        return event_topic(kind, f"{self.name}.")
+
+    def query(self, sql: str) -> list[Any]:
+        """Ask the database."""
+        with clickhouse_connect.get_client(
+            host=self.clickhouse.host,
+            port=self.clickhouse.port,
+            username=self.clickhouse.user,
+            password=self.clickhouse.password,
+            database=self.database,
+            autogenerate_session_id=False,
+        ) as client:
+            return list(client.query(sql).result_rows)
+
+    def count(self, table: str = "trades") -> int:
+        """Rows of a table."""
+        return int(self.query(f"SELECT count() FROM {table}")[0][0])
+
+    async def stored(self, rows: int, table: str = "trades", timeout_s: float = DEADLINE_S) -> None:
+        """Wait until a table has at least so many rows, and all of them are accounted for."""
+        sql = f"SELECT (SELECT count() FROM {table}), (SELECT sum(rows) FROM blocks)"
+        await eventually(
+            lambda: self.query(sql)[0][0] >= rows <= self.query(sql)[0][1],
+            f"{rows} rows in {table}",
+            timeout_s,
+        )
+
+    @asynccontextmanager
+    async def producer(self) -> AsyncIterator["Records"]:
+        """Something that writes records."""
+        producer = AIOKafkaProducer(
+            bootstrap_servers=self.kafka.bootstrap, enable_idempotence=True, linger_ms=5
+        )
+        await producer.start()
+        try:
+            yield Records(self, producer)
+        finally:
+            await producer.stop()
+
+    @contextmanager
+    def sink(self, **overrides: str) -> Iterator["SinkProcess"]:
+        """A running sink; `sink__block_rows="10"` overrides a setting."""
+        process = SinkProcess(self.environment | _variables(overrides))
+        try:
+            yield process
+        finally:
+            process.end()
+
+    def run(self, *arguments: str, **overrides: str) -> "subprocess.CompletedProcess[str]":
+        """Run a command to its end."""
+        return subprocess.run(
+            [sys.executable, "-m", "streamgauge", *arguments],
+            env=_clean() | self.environment | _variables(overrides),
+            cwd=ROOT,
+            capture_output=True,
+            text=True,
+            timeout=DEADLINE_S,
+            check=False,
+        )
+
+    def reconcile(self) -> dict[str, Any]:
+        """Run `streamgauge reconcile` and return what it says."""
+        done = self.run("reconcile", "--json")
+        assert done.stdout, done.stderr
+        outcome: dict[str, Any] = json.loads(done.stdout)
+        assert done.returncode == (0 if outcome["ok"] else 1), done.stderr
+        return outcome
+
+    def assert_everything_is_there_once(self) -> dict[str, int]:
+        """Reconcile, compare with what was produced, and return the totals."""
+        outcome = self.reconcile()
+        bad = [each for each in outcome["partitions"] if each["differences"]]
+        assert outcome["ok"], bad
+        assert not any(each["lag"] for each in outcome["partitions"]), outcome
+        names = ("records", "facts", "rows", "duplicates", "dead_letters")
+        totals = {name: sum(each[name] for each in outcome["partitions"]) for name in names}
+        assert self.count() == self.produced
+        ((different,),) = self.query("SELECT uniqExact(shard, epoch, number, idx) FROM trades")
+        assert different == self.produced
+        return totals
+
+    async def settled(self) -> None:
+        """Wait until nothing waits to be stored, letters included."""
+        await eventually(self._no_lag, "no lag")
+
+    def _no_lag(self) -> bool:
+        outcome = self.reconcile()
+        return not any(each["lag"] for each in outcome["partitions"])
+
+    async def log_ends(self) -> dict[tuple[str, int], int]:
+        """Ends of the committed offsets by topic and partition."""
+        admin = AIOKafkaAdminClient(bootstrap_servers=self.kafka.bootstrap)
+        await admin.start()
+        try:
+            commits = await admin.list_consumer_group_offsets(f"{self.name}-sink")
+        finally:
+            await admin.close()
+        return {(tp.topic, tp.partition): commit.offset for tp, commit in commits.items()}
+
+
+class Records:
+    """Writes records of trades, each shard on a partition of its own."""
+
+    def __init__(self, rig: Rig, producer: AIOKafkaProducer) -> None:
+        self._rig = rig
+        self._producer = producer
+        self._number = {partition: 0 for partition in range(PARTITIONS)}
+        self.written: dict[int, list[bytes]] = {partition: [] for partition in range(PARTITIONS)}
+
+    async def trades(self, records: int, *, facts: int = 5) -> None:
+        """Write new records, in turn to every partition."""
+        for index in range(records):
+            partition = index % PARTITIONS
+            self._number[partition] += facts
+            value = self.value(partition, self._number[partition], facts)
+            self.written[partition].append(value)
+            self._rig.produced += facts
+            await self._send(partition, value)
+
+    async def again(self, partition: int, last: int) -> None:
+        """Write the last records of a partition once more, as a restarted processor does."""
+        for value in self.written[partition][-last:]:
+            await self._send(partition, value)
+
+    async def raw(self, partition: int, value: bytes | None, kind: str = "trades") -> None:
+        """Write any bytes."""
+        await self._send(partition, value, kind)
+
+    async def flush(self) -> None:
+        """Wait until everything is in the log."""
+        await self._producer.flush()
+
+    async def keep_writing(self, stop: asyncio.Event, *, per_second: int = 100) -> None:
+        """Write records until `stop`, and now and then some of them again."""
+        draw = random.Random(7)
+        while not stop.is_set():
+            await self.trades(max(1, per_second // 20))
+            if draw.random() < 0.1:
+                await self.again(draw.randrange(PARTITIONS), draw.randint(1, 8))
+            await asyncio.sleep(0.05)
+        await self.flush()
+
+    def value(self, partition: int, number: int, facts: int) -> bytes:
+        """The record of `facts` trades from frame `number` on."""
+        events: Events = trade_events(number, facts, shard=f"shard{partition}")
+        moment = time.time_ns()
+        trades = [msgspec.structs.replace(each, ts_recv=moment) for each in events.trades]
+        events = msgspec.structs.replace(events, trades=trades)
+        return encode_events(events, partition, number)[0][1]
+
+    async def _send(self, partition: int, value: bytes | None, kind: str = "trades") -> None:
+        key = f"shard{partition}".encode()
+        await self._producer.send(self._rig.topic(kind), value, key=key, partition=partition)
+
+
+class SinkProcess:
+    """`streamgauge sink` in a process of its own."""
+
+    def __init__(self, environment: dict[str, str], *command: str) -> None:
+        self.port = free_port()
+        arguments = command or ("-m", "streamgauge", "sink")
+        self.process = subprocess.Popen(
+            [sys.executable, *arguments],
+            env=_clean() | environment | {"STREAMGAUGE__RUNTIME__HEALTH_PORT": str(self.port)},
+            cwd=ROOT,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+        )
+
+    async def ready(self, timeout_s: float = DEADLINE_S) -> None:
+        """Wait until it says that it is ready."""
+        await eventually(lambda: self.health("ready")[0] == 200, "a ready sink", timeout_s)
+
+    def health(self, page: str) -> tuple[int, dict[str, Any]]:
+        """Return the status and the checks of a health page; status 0 while nothing answers."""
+        try:
+            with urllib.request.urlopen(f"http://127.0.0.1:{self.port}/{page}", timeout=5) as reply:
+                return reply.status, json.load(reply)
+        except urllib.error.HTTPError as error:
+            return error.code, json.load(error)
+        except OSError:
+            return 0, {}
+
+    def metric(self, name: str) -> float:
+        """Return the sum of a metric over its labels."""
+        url = f"http://127.0.0.1:{self.port}/metrics"
+        with urllib.request.urlopen(url, timeout=5) as reply:
+            lines = reply.read().decode().splitlines()
+        return sum(
+            float(line.rpartition(" ")[2])
+            for line in lines
+            if line.partition("{")[0].partition(" ")[0] == name
+        )
+
+    def signal(self, number: signal.Signals) -> None:
+        """Send a signal."""
+        self.process.send_signal(number)
+
+    def kill(self) -> None:
+        """End it as a crash would."""
+        self.process.kill()
+        self.process.wait(10)
+
+    def end(self) -> str:
+        """End it in order, unless it has ended, and return what it said."""
+        if self.process.poll() is None:
+            self.process.send_signal(signal.SIGCONT)
+            self.process.terminate()
+        try:
+            output, _ = self.process.communicate(timeout=40)
+        except subprocess.TimeoutExpired:
+            self.process.kill()
+            output, _ = self.process.communicate()
+            raise AssertionError(f"the sink did not end:\n{output[-3000:]}") from None
+        return output
+
+
+async def eventually(holds: Callable[[], bool], what: str, timeout_s: float = DEADLINE_S) -> None:
+    """Wait until `holds`, which blocks."""
+    deadline = time.monotonic() + timeout_s
+    while not await asyncio.to_thread(holds):
+        assert time.monotonic() < deadline, f"no {what} in {timeout_s} s"
+        await asyncio.sleep(0.1)
+
+
+def _variables(overrides: dict[str, str]) -> dict[str, str]:
+    return {f"STREAMGAUGE__{key.upper()}": value for key, value in overrides.items()}
+
+
+def _clean() -> dict[str, str]:
+    return {key: value for key, value in os.environ.items() if not key.startswith("STREAMGAUGE")}
