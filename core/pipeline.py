@@ -301,7 +301,7 @@ class ShardPipeline:
         """Read a payload of our own producer."""
         try:
             return msgspec.json.decode(frame.payload, type=struct)
-        except (msgspec.DecodeError, UnicodeDecodeError) as error:
+        except (msgspec.DecodeError, RecursionError, UnicodeDecodeError) as error:
             self._undecoded(str(error))
             return None
 
