@@ -142,11 +142,10 @@ def _compression(wanted: str) -> str | None:
 
 def _kafka_verdict(delivery: Delivery) -> Verdict:
     age_s = delivery.oldest_ns(time.monotonic_ns()) / _NS_PER_S
-    if not delivery.is_connected:
-        return Verdict(False, "not connected")
+    troubles = [] if delivery.is_connected else ["not connected"]
     if age_s > _ACKNOWLEDGE_S_MAX:
-        return Verdict(False, f"nothing acknowledged for {age_s:.0f} s")
-    return Verdict(True, "acknowledges")
+        troubles.append(f"nothing acknowledged for {age_s:.0f} s")
+    return Verdict(not troubles, ", ".join(troubles) or "acknowledges")
 
 
 def _lines_verdict(made: Sequence[Line]) -> Verdict:

@@ -42,6 +42,11 @@ class Simulation:
         entry: dict[str, Any] = self.ask("/inject", {"kind": kind, "venue": venue, **more})
         return entry
 
+    def finished(self, *entries: dict[str, Any]) -> bool:
+        """Say whether these faults have ended."""
+        ended = {entry["id"] for entry in self.ask("/truth/ledger") if entry["end_ns"]}
+        return ended >= {entry["id"] for entry in entries}
+
     def delivered(self, venue: str, symbol: str) -> list[dict[str, Any]]:
         """Return the true trades that were put on a wire to a subscriber."""
         trades = self.ask(f"/truth/trades?venue={venue}&symbol={symbol.replace('/', '%2F')}")
@@ -113,20 +118,25 @@ class Producer:
         except OSError:
             return 0, ""
 
-    def live_books(self) -> dict[str, int]:
-        """Return how many books the edge guard follows, by exchange."""
-        live: dict[str, int] = {}
+    def metric(self, name: str) -> dict[str, int]:
+        """Return a metric's sum over all its labels but the exchange, by exchange."""
+        found: dict[str, int] = {}
         for line in self.get("/metrics")[1].splitlines():
-            if line.startswith("md_guard_live_books{"):
-                name = line.split('exchange="')[1].split('"')[0]
-                live[name] = live.get(name, 0) + int(float(line.split()[-1]))
-        return live
+            if line.startswith((f"{name}{{", f"{name} ")):
+                exchange = line.partition('exchange="')[2].partition('"')[0]
+                found[exchange] = found.get(exchange, 0) + int(float(line.split()[-1]))
+        return found
+
+    def acknowledged(self) -> int:
+        """Return how many records Kafka has acknowledged."""
+        return self.metric("md_kafka_acknowledge_seconds_count").get("", 0)
 
     def wait_live(self, books: int) -> None:
         """Wait until it is ready and follows so many books at each exchange."""
         wait_until(self.ready, f"ready: {self.said()}")
         wait_until(
-            lambda: set(self.live_books().values()) == {books}, f"{books} live books everywhere"
+            lambda: set(self.metric("md_guard_live_books").values()) == {books},
+            f"{books} live books everywhere: {self.said()}",
         )
 
     def stop(self) -> int:
@@ -171,7 +181,9 @@ def settings_for(
     tables = [
         f'[kafka]\nbootstrap = "{bootstrap}"\nrequest_timeout_ms = 5000',
         f'[topics]\nprefix = "{prefix}"',
-        f"[producer]\n{producer}",
+        # A simulator that is short of processor time is not silent.
+        f"[producer]\n{producer}"
+        + ("" if "silence_timeout_ms" in producer else "\nsilence_timeout_ms = 30000"),
     ]
     for name, venue in simulated.venues.items():
         symbols = json.dumps(venue["symbols"])
@@ -183,7 +195,13 @@ def settings_for(
     return "\n".join(tables)
 
 
-def wait_until(condition: Callable[[], bool], what: str, seconds: float = DEADLINE_S) -> None:
+def wait_until(
+    condition: Callable[[], bool],
+    what: str,
+    seconds: float = DEADLINE_S,
+    *,
+    pause_s: float = 0.05,
+) -> None:
     """Return as soon as a condition holds.
 
     Raises:
@@ -192,4 +210,4 @@ def wait_until(condition: Callable[[], bool], what: str, seconds: float = DEADLI
     deadline = time.monotonic() + seconds
     while not condition():
         assert time.monotonic() < deadline, f"not in {seconds} s: {what}"
-        time.sleep(0.05)
+        time.sleep(pause_s)

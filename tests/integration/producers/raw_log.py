@@ -7,20 +7,21 @@ numbers without holes, a digest chain that closes, epochs that grow.
 import asyncio
 import uuid
 from collections import defaultdict
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 
 import msgspec
 from aiokafka import AIOKafkaConsumer, TopicPartition
 from aiokafka.admin import AIOKafkaAdminClient, NewTopic
 
-from core.events import Events
+from core.events import BookState, Events
 from core.exchanges import exchanges
 from core.frames import CHAIN_START, CloseReason, Frame, FrameBatch, FrameKind, Resync, chained
 from core.pipeline import PipelineSettings, ShardPipeline
 from core.protocol import TradePrint
 from schemas.codec import decode_frame_batch
 from schemas.topics import raw_topic
+from tests.integration.producers.processes import wait_until
 
 READ_S = 60.0
 PARTITIONS = 2
@@ -55,6 +56,20 @@ class RawLog:
     batches: dict[tuple[str, str], list[FrameBatch]] = field(
         default_factory=lambda: defaultdict(list)
     )
+
+    def leave_out_repeats(self) -> int:
+        """Take out records that are there again, unchanged; return how many there were.
+
+        A broker may have stored what it could not acknowledge any more.
+        """
+        count = 0
+        for place, of_line in self.batches.items():
+            first: dict[tuple[int, int], FrameBatch] = {}
+            for batch in of_line:
+                assert first.setdefault((batch.address.epoch, batch.number), batch) == batch
+            count += len(of_line) - len(first)
+            self.batches[place] = list(first.values())
+        return count
 
     def prove_whole(self) -> None:
         """Fail unless every frame of every epoch is there, once and unchanged."""
@@ -104,6 +119,29 @@ class RawLog:
                     found[message.symbol].append(message)
         return found
 
+    def is_settled(self) -> bool:
+        """Say whether every line has an open socket and ticked with all its books live since.
+
+        Since it was opened, and since the guard asked for a book the last time.
+        """
+        unrest = {FrameKind.OPENING, FrameKind.OPEN, FrameKind.RESYNC, FrameKind.CLOSE}
+        for of_line in self.batches.values():
+            pipeline = ShardPipeline(exchanges()[self.exchange], PipelineSettings())
+            states: dict[str, BookState | None] = {}
+            last = FrameKind.OPENING
+            for batch in of_line:
+                seconds = pipeline.feed(batch).seconds
+                states |= {
+                    each.symbol: each.book_state for each in seconds if each.channel == "book"
+                }
+                for frame in batch.frames:
+                    if frame.kind in unrest:
+                        last = frame.kind
+                        states = {}
+            if last is FrameKind.CLOSE or set(states.values()) != {BookState.LIVE}:
+                return False
+        return bool(self.batches)
+
     def facts(self) -> list[Events]:
         """Return what the processors make of the log."""
         found = []
@@ -137,3 +175,23 @@ async def read_log(bootstrap: str, exchange: str, prefix: str) -> RawLog:
     finally:
         await consumer.stop()
     return log
+
+
+def wait_recorded(
+    bootstrap: str,
+    prefix: str,
+    names: Iterable[str],
+    condition: Callable[[RawLog], bool],
+    what: str,
+) -> None:
+    """Return as soon as a condition holds for the log of every exchange.
+
+    Raises:
+        AssertionError: it did not in time.
+    """
+    for name in names:
+
+        def holds(exchange: str = name) -> bool:
+            return condition(asyncio.run(read_log(bootstrap, exchange, prefix)))
+
+        wait_until(holds, f"{what}, at {name}", pause_s=0.3)
