@@ -16,7 +16,7 @@ from core.sync import SyncCounters
 LATENCIES_MAX: Final = 4096
 """Latencies kept exactly per stream and window; beyond that every second one, then fourth, ..."""
 COUNT_MAX: Final = (1 << 62) - 1
-"""Largest count that is reported: ids that jump at random must not overflow a column."""
+"""Largest count or time that is reported: what jumps at random must not overflow a column."""
 
 _NO_COUNTERS: Final = SyncCounters()
 _NO_STATUS: Final = TickStatus(connected=False)
@@ -120,8 +120,7 @@ class StreamStatistics:
     def state(self, state: BookState, ts_mono: int) -> None:
         """Note the book's state (of the connection: LIVE while the socket is open)."""
         if state is not self._state:
-            self._state_ns[self._state] += ts_mono - self._state_mono
-            self._state_mono = ts_mono
+            self._pass_time(ts_mono)
             self._state = state
 
     def start(self, ts_mono: int) -> None:
@@ -143,8 +142,7 @@ class StreamStatistics:
 
         `counters` are the book's, None for streams that are not books.
         """
-        self._state_ns[self._state] += ts_mono - self._state_mono
-        self._state_mono = ts_mono
+        self._pass_time(ts_mono)
         now = counters or _NO_COUNTERS
         before = self._before
         latencies = self._latencies
@@ -188,6 +186,12 @@ class StreamStatistics:
         )
         self._clear(now)
         return second
+
+    def _pass_time(self, ts_mono: int) -> None:
+        """Add the time since the last call to the state; a log whose clock jumps may not overflow."""
+        passed = self._state_ns[self._state] + max(ts_mono - self._state_mono, 0)
+        self._state_ns[self._state] = min(passed, COUNT_MAX)
+        self._state_mono = ts_mono
 
     def _clear(self, counters: SyncCounters) -> None:
         self.frames = self.bytes = 0

@@ -20,11 +20,16 @@ from core.exchanges import exchanges
 from core.frames import Address, BatchBuilder, Frame, FrameKind
 from core.pipeline import ShardPipeline
 from core.protocol import DecodeError, Exchange, Message
-from core.rows import Place, RowBuffer
 from core.wire import PAYLOAD_MAX
-from schemas.codec import decode_events, encode_events
 from tests.core import hostile
-from tests.core.transcripts import Line, Transcript, cut, pipeline_of, read_transcript
+from tests.core.transcripts import (
+    Line,
+    Transcript,
+    cut,
+    pipeline_of,
+    read_transcript,
+    require_storable,
+)
 
 VENUES = sorted(exchanges())
 TRANSCRIPTS = {name: read_transcript(name) for name in VENUES}
@@ -83,14 +88,6 @@ class Bench:
         for frame in self.restoring:
             self.feed(frame)
         assert self.pipeline.instruments[self.victim].book.state is BookState.LIVE
-
-
-def require_storable(events: Events) -> None:
-    """Make sure that facts can be written to the topics and become rows."""
-    for kind, value in encode_events(events, 0, 1):
-        batch = decode_events(kind, value)
-        buffer = RowBuffer(kind, Place("log", kind, 0))
-        assert buffer.append(batch, 1) == len(batch)
 
 
 def restoring(transcript: Transcript, symbol: str) -> list[Frame]:

@@ -18,6 +18,8 @@ from core.exchanges import exchanges
 from core.frames import Address, BatchBuilder, CloseReason, Frame, FrameBatch, FrameKind, TickStatus
 from core.pipeline import PipelineSettings, ShardPipeline
 from core.protocol import Exchange, Shard, Transport
+from core.rows import Place, RowBuffer
+from schemas.codec import decode_events, encode_events
 from tests.core.speakers import SPEAKERS, START_MS, Speaker
 
 FOLDER: Final = Path(__file__).parents[1] / "fixtures"
@@ -165,6 +167,14 @@ def _texts(book: BookSnapshot, prices: list[int], sizes: list[int]) -> list[list
         for price, size in zip(prices, sizes, strict=True)
     ]
     return [list(level) for level in levels]
+
+
+def require_storable(events: Events) -> None:
+    """Make sure that facts can be written to the topics and become rows."""
+    for kind, value in encode_events(events, 0, 1):
+        batch = decode_events(kind, value)
+        buffer = RowBuffer(kind, Place("log", kind, 0))
+        assert buffer.append(batch, 1) == len(batch)
 
 
 class Writer:
