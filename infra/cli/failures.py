@@ -47,8 +47,11 @@ def as_failure(error: Exception) -> Failure | None:
     """Return the failure that says what to do about `error`, None where it is our mistake."""
     if isinstance(error, SettingsError):
         return WrongSettings(f"setting {error}")
-    if _is(error, "aiokafka.errors", "KafkaConnectionError"):
+    away = ("KafkaConnectionError", "KafkaTimeoutError", "NodeNotReadyError", "StaleMetadata")
+    if any(_is(error, "aiokafka.errors", name) for name in away):
         return kafka_away()
+    if _is(error, "aiokafka.errors", "KafkaError"):
+        return Failure(f"Kafka: {error}")
     if _is(error, "clickhouse_connect.driver.exceptions", "OperationalError"):
         return clickhouse_away(str(error))
     if _is(error, "clickhouse_connect.driver.exceptions", "DatabaseError"):

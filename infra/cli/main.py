@@ -5,6 +5,7 @@ it failed, 2 the arguments or settings are wrong, 130 interrupted.
 """
 
 import importlib
+import logging
 import os
 from typing import Any, Final
 
@@ -99,6 +100,9 @@ def command(ctx: click.Context, config: str | None, overrides: tuple[str, ...]) 
     """
     if os.environ.get("NO_COLOR"):
         ctx.color = False
+    # A process that runs on has logs; for all others an error is one line of ours, and not also
+    # what the client of Kafka says about every try.
+    logging.getLogger().addHandler(logging.NullHandler())
     _keep_this_machine_direct()
     _put_in_environment(config, overrides)
     # The doctor reports wrong settings itself, as one finding among others.

@@ -6,8 +6,8 @@ Only the command line; the comparison is `sinks.reconciliation`.
 import asyncio
 import sys
 from collections.abc import Iterator
-from contextlib import contextmanager
-from typing import TYPE_CHECKING, Any
+from contextlib import contextmanager, suppress
+from typing import TYPE_CHECKING, Any, Final
 
 import click
 import msgspec
@@ -19,6 +19,8 @@ from schemas.topics import event_topic
 
 if TYPE_CHECKING:
     from sinks.reconciliation import Account, Progress
+
+FETCH_WAIT_MS: Final = 20
 
 
 class Outcome(msgspec.Struct, frozen=True):
@@ -62,7 +64,13 @@ async def _reconcile(settings: Settings, kinds: tuple[str, ...]) -> "list[Accoun
     arguments = kafka_arguments(settings.kafka)
     topics = {event_topic(kind, settings.topics.prefix): kind for kind in kinds}
     admin, client = AIOKafkaAdminClient(**arguments), AIOKafkaClient(**arguments)
-    consumer = AIOKafkaConsumer(**arguments, auto_offset_reset="none", enable_auto_commit=False)
+    consumer = AIOKafkaConsumer(
+        **arguments,
+        auto_offset_reset="none",
+        enable_auto_commit=False,
+        # A fetch that waits for new records holds up every question asked behind it.
+        fetch_max_wait_ms=FETCH_WAIT_MS,
+    )
     database = clickhouse_connect.get_client(
         **clickhouse_arguments(settings.clickhouse), database=settings.clickhouse.database
     )
@@ -83,7 +91,9 @@ async def _reconcile(settings: Settings, kinds: tuple[str, ...]) -> "list[Accoun
                 for topic, partition in there
             ]
     finally:
-        await consumer.stop()
+        # A consumer whose broker has gone ends its own tasks in our name.
+        with suppress(asyncio.CancelledError):
+            await consumer.stop()
         await client.close()
         await admin.close()
         database.close()

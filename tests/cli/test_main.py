@@ -183,16 +183,52 @@ def test_error_that_a_user_can_mend_is_one_line(
     assert result.stderr.count("\n") == 1
 
 
-def test_kafka_that_is_away_is_named_with_what_to_do(monkeypatch: pytest.MonkeyPatch) -> None:
-    from aiokafka.errors import KafkaConnectionError
+@pytest.mark.parametrize("kind", ["KafkaConnectionError", "KafkaTimeoutError", "StaleMetadata"])
+def test_kafka_that_is_away_is_named_with_what_to_do(
+    monkeypatch: pytest.MonkeyPatch, kind: str
+) -> None:
+    from aiokafka import errors
 
-    with_subcommand(monkeypatch, failing(KafkaConnectionError("Unable to bootstrap")))
+    with_subcommand(monkeypatch, failing(getattr(errors, kind)("Unable to bootstrap")))
 
     result = call("--set", "kafka.bootstrap=broker:1234", "sink")
 
     assert result.exit_code == 1
     assert "broker:1234" in result.stderr
     assert "streamgauge kafka" in result.stderr
+
+
+def test_kafka_that_refuses_is_one_line(monkeypatch: pytest.MonkeyPatch) -> None:
+    from aiokafka.errors import TopicAuthorizationFailedError
+
+    with_subcommand(monkeypatch, failing(TopicAuthorizationFailedError("raw.kraken")))
+
+    result = call("sink")
+
+    assert result.exit_code == 1
+    assert "TopicAuthorizationFailedError: raw.kraken" in result.stderr
+
+
+def test_libraries_log_nothing_beside_the_command() -> None:
+    code = """
+import logging
+from infra.cli.main import command
+
+try:
+    command(["--set", "sink.block_rows=8", "tail", "nothing"], standalone_mode=False)
+except Exception:
+    logging.getLogger("aiokafka").error("tried in vain")
+"""
+    done = subprocess.run(
+        [sys.executable, "-c", code],
+        cwd=Path(main.__file__).parents[2],
+        capture_output=True,
+        text=True,
+        check=True,
+        timeout=60,
+    )
+
+    assert done.stderr == ""
 
 
 def test_clickhouse_errors_say_what_to_do(monkeypatch: pytest.MonkeyPatch) -> None:
