@@ -1,4 +1,4 @@
-"""A TCP proxy between a sink and its database, with faults: cut, deaf, and answers that get lost."""
+"""A TCP proxy between a sink and its database: cut, deaf, and answers that get lost."""
 
 import asyncio
 from contextlib import suppress

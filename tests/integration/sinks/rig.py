@@ -1,4 +1,4 @@
-"""A log of events written by hand, sinks over it in processes of their own, and what they stored."""
+"""A log of events written by hand, sinks over it in processes, and what they stored."""
 
 import asyncio
 import json
@@ -181,7 +181,7 @@ class Records:
     def __init__(self, rig: Rig, producer: AIOKafkaProducer) -> None:
         self._rig = rig
         self._producer = producer
-        self._number = {partition: 0 for partition in range(PARTITIONS)}
+        self._number = dict.fromkeys(range(PARTITIONS), 0)
         self.written: dict[int, list[bytes]] = {partition: [] for partition in range(PARTITIONS)}
 
     async def trades(self, records: int, *, facts: int = 5) -> None:
