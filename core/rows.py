@@ -7,10 +7,10 @@ row). Column names and order are the contract with `schemas/clickhouse`; a test 
 
 from array import array
 from collections.abc import Iterable, Sequence
-from operator import attrgetter
 from typing import Any, Final, TypeVar
 
 import msgspec
+from msgspec.structs import astuple
 
 from core.columns import DECIMAL_BYTES, NullableIntegers, Packed, decimals, ladder
 from core.events import (
@@ -178,7 +178,7 @@ class RowBuffer:
     def __init__(self, kind: str, place: Place) -> None:
         self.kind = kind
         self.place = place
-        self._columns: dict[str, Any] = {name: _column(kind, name, []) for name in COLUMNS[kind]}
+        self._columns: dict[str, Any] = {name: _column(kind, name) for name in COLUMNS[kind]}
         self._rows = 0
         self._texts: dict[str, str] = {}
 
@@ -207,58 +207,89 @@ class RowBuffer:
                 table; the buffer is then unchanged.
         """
         try:
-            added = self._added(batch, offset)
+            self._add(batch, offset)
         except (OverflowError, TypeError) as error:
+            self._cut()
             raise ValueError(f"a value has no place in {TABLES[self.kind]}: {error}") from error
-        columns = self._columns
-        for name, values in added.items():
-            columns[name].extend(values)
+        except ValueError:
+            self._cut()
+            raise
         count = len(batch)
         self._rows += count
         return count
 
-    def _added(self, batch: EventBatch | DeadLetter, offset: int) -> dict[str, Sequence[Any]]:
+    def _add(self, batch: EventBatch | DeadLetter, offset: int) -> None:
         kind = self.kind
         if isinstance(batch, TradeBatch) and kind == "trades":
-            origin = _origin(batch.header, batch.numbers, batch.indices, offset)
-            return origin | self._trade_columns(batch)
-        if isinstance(batch, BookBatch) and kind == "books":
-            return _origin_of(batch.header, batch.books, offset) | self._book_columns(batch)
-        if isinstance(batch, FaultBatch) and kind == "faults":
-            facts = _fields(kind, FAULTS, batch.faults)
-            return _origin_of(batch.header, batch.faults, offset) | facts
-        if isinstance(batch, StabilityBatch) and kind == "stability":
-            facts = _fields(kind, STABILITY, batch.seconds)
-            return _origin_of(batch.header, batch.seconds, offset) | facts
-        if isinstance(batch, DeadLetter) and kind == "dead_letters":
-            letter = {name: [getattr(batch, name)] for name in DEAD_LETTERS[:9]}
-            return letter | {"letter_offset": array("q", (offset,))}
-        raise ValueError(f"{type(batch).__name__} has no rows in table {TABLES[kind]}")
+            self._add_trades(batch, offset)
+        elif isinstance(batch, BookBatch) and kind == "books":
+            self._add_books(batch, offset)
+        elif isinstance(batch, FaultBatch) and kind == "faults":
+            self._add_facts(batch.header, _fields(batch.faults), FAULTS, offset)
+        elif isinstance(batch, StabilityBatch) and kind == "stability":
+            self._add_facts(batch.header, _fields(batch.seconds), STABILITY, offset)
+        elif isinstance(batch, DeadLetter) and kind == "dead_letters":
+            for name in DEAD_LETTERS[:9]:
+                self._columns[name].append(getattr(batch, name))
+            self._columns["letter_offset"].append(offset)
+        else:
+            raise ValueError(f"{type(batch).__name__} has no rows in table {TABLES[kind]}")
 
-    def _trade_columns(self, batch: TradeBatch) -> dict[str, Sequence[Any]]:
-        return {
-            "symbol": self._shared(batch.symbols),
-            "trade_id": batch.trade_ids,
-            "sequence": _sequences(batch.sequences),
-            "price": decimals(batch.prices),
-            "size": decimals(batch.sizes),
-            "side": array("b", batch.sides),
-            "ts_event": array("q", batch.ts_event),
-            "ts_recv": array("q", batch.ts_recv),
-            "quality": array("H", batch.quality),
-        }
+    def _cut(self) -> None:
+        """Take back what was added of a batch that cannot be added as a whole."""
+        for column in self._columns.values():
+            del column[self._rows :]
 
-    def _book_columns(self, batch: BookBatch) -> dict[str, Sequence[Any]]:
-        columns = _fields("books", (*BOOKS[:6], "digest"), batch.books)
-        for side in ("bid", "ask"):
-            prices, sizes = attrgetter(f"{side}_prices"), attrgetter(f"{side}_sizes")
-            columns[f"{side}_prices"] = [
-                ladder(prices(book), book.price_exponent) for book in batch.books
-            ]
-            columns[f"{side}_sizes"] = [
-                ladder(sizes(book), book.size_exponent) for book in batch.books
-            ]
-        return columns
+    def _add_trades(self, batch: TradeBatch, offset: int) -> None:
+        columns = self._columns
+        self._add_origin(batch.header, batch.numbers, batch.indices, offset)
+        columns["symbol"].extend(self._shared(batch.symbols))
+        columns["trade_id"].extend(batch.trade_ids)
+        columns["sequence"].extend([None if value < 0 else value for value in batch.sequences])
+        columns["price"].extend(decimals(batch.prices))
+        columns["size"].extend(decimals(batch.sizes))
+        columns["side"].extend(batch.sides)
+        columns["ts_event"].extend(batch.ts_event)
+        columns["ts_recv"].extend(batch.ts_recv)
+        columns["quality"].extend(batch.quality)
+
+    def _add_books(self, batch: BookBatch, offset: int) -> None:
+        fields = _fields(batch.books)
+        self._add_facts(batch.header, fields, _PLAIN_BOOKS, offset)
+        if not fields:
+            return
+        columns = self._columns
+        for what in ("price", "size"):
+            exponents = fields[f"{what}_exponent"]
+            for name in (f"bid_{what}s", f"ask_{what}s"):
+                columns[name].extend(map(ladder, fields[name], exponents))
+
+    def _add_facts(
+        self, header: Header, fields: dict[str, tuple[Any, ...]], names: Iterable[str], offset: int
+    ) -> None:
+        """Add the origin of facts and their columns `names`, given all their fields."""
+        if not fields:
+            return
+        columns = self._columns
+        self._add_origin(header, fields["number"], fields["index"], offset)
+        for name in names:
+            columns[name].extend(fields[name])
+
+    def _add_origin(
+        self, header: Header, numbers: Sequence[int], indices: Sequence[int], offset: int
+    ) -> None:
+        columns, address = self._columns, header.address
+        count = len(indices)
+        columns["exchange"].extend([address.exchange] * count)
+        columns["shard"].extend([address.shard] * count)
+        columns["line"].extend([address.line] * count)
+        columns["epoch"].extend([address.epoch] * count)
+        columns["number"].extend(numbers)
+        columns["idx"].extend(indices)
+        columns["raw_partition"].extend([header.raw_partition] * count)
+        columns["raw_offset"].extend([header.raw_offset] * count)
+        columns["offset"].extend([offset] * count)
+        columns["row"].extend(range(count))
 
     def _shared(self, texts: list[str]) -> list[str]:
         """Return equal texts as one object: a block holds the same few symbols many times."""
@@ -268,45 +299,24 @@ class RowBuffer:
         return [shared(text, text) for text in texts]
 
 
-def _origin_of(header: Header, facts: Sequence[_Fact], offset: int) -> dict[str, Sequence[Any]]:
-    numbers = [fact.number for fact in facts]
-    return _origin(header, numbers, [fact.index for fact in facts], offset)
+_PLAIN_BOOKS: Final = tuple(name for name in BOOKS if not name.startswith(("bid_", "ask_")))
 
 
-def _origin(
-    header: Header, numbers: Iterable[int], indices: Sequence[int], offset: int
-) -> dict[str, Sequence[Any]]:
-    address = header.address
-    count = len(indices)
-    return {
-        "exchange": [address.exchange] * count,
-        "shard": [address.shard] * count,
-        "line": [address.line] * count,
-        "epoch": array("q", (address.epoch,)) * count,
-        "number": array("q", numbers),
-        "idx": array("i", indices),
-        "raw_partition": array("i", (header.raw_partition,)) * count,
-        "raw_offset": array("q", (header.raw_offset,)) * count,
-        "offset": array("q", (offset,)) * count,
-        "row": array("i", range(count)),
-    }
+def _fields(facts: Sequence[_Fact]) -> dict[str, tuple[Any, ...]]:
+    """Return the values of every field of all facts; nothing where there are no facts."""
+    if not facts:
+        return {}
+    names = facts[0].__struct_fields__
+    return dict(zip(names, zip(*map(astuple, facts), strict=True), strict=True))
 
 
-def _sequences(values: tuple[int, ...]) -> NullableIntegers:
-    return NullableIntegers([None if value < 0 else value for value in values])
-
-
-def _fields(kind: str, names: Iterable[str], facts: Sequence[_Fact]) -> dict[str, Sequence[Any]]:
-    return {name: _column(kind, name, list(map(attrgetter(name), facts))) for name in names}
-
-
-def _column(kind: str, name: str, values: list[Any]) -> Any:
+def _column(kind: str, name: str) -> Any:
     code = _CODES[kind].get(name)
     if code == _NULLABLE:
-        return NullableIntegers(values)
+        return NullableIntegers()
     if code == _DECIMAL:
         return Packed(DECIMAL_BYTES)
-    return array(code, values) if code else values
+    return array(code) if code else []
 
 
 _NULLABLE: Final = "nullable"
