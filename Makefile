@@ -18,7 +18,8 @@ setup: ## Make .venv from the locked packages (PYTHON=... names a Python 3.11 to
 
 .PHONY: run
 run: setup ## Run the whole pipeline on this machine; SECONDS=60 ends it by itself
-	@exec $(BIN)/streamgauge run $(if $(SECONDS),--seconds $(SECONDS))
+	@# In a job of its own: Ctrl-C ends the pipeline in order, and make sees how it ended.
+	@set -m; $(BIN)/streamgauge run $(if $(SECONDS),--seconds $(SECONDS)) || exit
 
 .PHONY: check
 check: setup lint types imports quick bench-smoke ## Everything that must be green before a commit

@@ -9,6 +9,7 @@ clean end leaves no lag, and whatever is missing then is missing for good.
 import asyncio
 import contextlib
 import time
+from collections import deque
 from pathlib import Path
 from typing import Any, Final
 
@@ -40,6 +41,8 @@ DRAIN_S: Final = 120.0
 """Longest wait for a stage to catch up at the end, s."""
 LOOK_S: Final = 1.0
 """Seconds between two looks at the running pipeline."""
+RATE_LOOKS: Final = 6
+"""Looks over which the rate on the screen is taken: frames are told once a second, in blocks."""
 RECENT_NS: Final = 5_000_000_000
 """Latencies on the screen are those of the last ns."""
 
@@ -179,12 +182,16 @@ class LocalPipeline:
             stage = kind(self._folder / kind.name, self.config)
             self._stages[kind.name] = stage
             await asyncio.to_thread(stage.start)
+        self._screen.step(
+            f"everything runs: Kafka {self._kafka.bootstrap}, ClickHouse {self._clickhouse.url}, "
+            f"the simulator's truth {self._simulator.truth_url}; settings in {self.config}"
+        )
 
     # -- run --
 
     async def _look_until(self, seconds: int | None, stop: asyncio.Event, watch: Watch) -> None:
         started = time.monotonic()
-        frames_before, looked = 0, started
+        seen = deque([(0.0, 0)], maxlen=RATE_LOOKS)
         while not stop.is_set():
             elapsed = time.monotonic() - started
             if seconds is not None and elapsed >= seconds:
@@ -195,17 +202,17 @@ class LocalPipeline:
             lag = await watch.lag()
             pids = {name: process.pid for name, process in self._processes().items()}
             self._usage.note(elapsed, lag, pids)
-            now = time.monotonic()
+            since, before = seen[0]
+            seen.append((elapsed, flow.frames))
             view = View(
                 elapsed_s=int(elapsed),
                 seconds=seconds,
                 flow=flow,
-                rate=(flow.frames - frames_before) / max(now - looked, 1e-3),
+                rate=(flow.frames - before) / max(elapsed - since, 1e-3),
                 lag=lag,
                 memory=self._usage.rss_mb,
                 tops=await asyncio.to_thread(watch.tops),
             )
-            frames_before, looked = flow.frames, now
             self._screen.show(view)
             left = LOOK_S if seconds is None else min(LOOK_S, seconds - elapsed)
             with contextlib.suppress(TimeoutError):
