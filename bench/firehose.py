@@ -1,8 +1,9 @@
 """A venue that sends a fixed number of frames as fast as they are taken, in a process of its own.
 
-`python -m bench.firehose EXCHANGE FRAMES` prints its port, waits until it has as many sockets as it
-was asked for and a line on standard input, and then sends. The frames are valid: ids chain, and
-checksums are right, so that a reader has all the work that real ones would give it.
+`python -m bench.firehose EXCHANGE FRAMES` prints its port, waits for a subscription and a line on
+standard input, and then sends; a third argument is a pace to keep, frames a second. The frames are
+valid: ids chain, and checksums are right, so that a reader has all the work that real ones would
+give it.
 """
 
 import asyncio
@@ -15,6 +16,7 @@ from typing import Any, Final
 from websockets.asyncio.server import ServerConnection, serve
 from websockets.datastructures import Headers
 from websockets.http11 import Request, Response
+from websockets.protocol import State
 
 CHUNK: Final = 64
 """Frames handed to the transport at once."""
@@ -147,7 +149,7 @@ def subscribed_symbol(exchange: str, message: dict[str, Any]) -> str | None:
     return None
 
 
-async def main(exchange: str, count: int) -> None:
+async def main(exchange: str, count: int, per_s: float) -> None:
     """Serve until standard input ends."""
     go = asyncio.Event()
 
@@ -162,7 +164,11 @@ async def main(exchange: str, count: int) -> None:
                 first, frames = VENUES[exchange](symbol)
                 for frame in first:
                     await peer.send(frame, text=True)
-                sending = asyncio.create_task(send(peer, frames(), count, go))
+                sending = asyncio.create_task(
+                    pace(peer, frames(), count, go, per_s)
+                    if per_s
+                    else send(peer, frames(), count, go)
+                )
 
     async with serve(
         behave, "127.0.0.1", 0, ping_interval=None, compression=None, process_request=page
@@ -197,6 +203,23 @@ async def send(peer: ServerConnection, frames: Frames, count: int, go: asyncio.E
         await peer.drain()
 
 
+async def pace(
+    peer: ServerConnection, frames: Frames, count: int, go: asyncio.Event, per_s: float
+) -> None:
+    """Send `count` frames at an even pace, each in a write of its own, as a market does."""
+    await go.wait()
+    loop = asyncio.get_running_loop()
+    started = loop.time()
+    for number in range(count):
+        wait = started + number / per_s - loop.time()
+        if wait > 0:
+            await asyncio.sleep(wait)
+        if peer.state is not State.OPEN:
+            return
+        peer.transport.write(_wire(next(frames)))
+        await peer.drain()
+
+
 def _wire(payload: bytes) -> bytes:
     """Return a text message as a server sends it (RFC 6455, 5.2)."""
     size = len(payload)
@@ -206,4 +229,5 @@ def _wire(payload: bytes) -> bytes:
 
 
 if __name__ == "__main__":
-    asyncio.run(main(sys.argv[1], int(sys.argv[2])))
+    pace_per_s = float(sys.argv[3]) if len(sys.argv) > 3 else 0.0
+    asyncio.run(main(sys.argv[1], int(sys.argv[2]), pace_per_s))
