@@ -37,6 +37,8 @@ REFUSALS: Final = 3
 """Times that ClickHouse must refuse a block's data: a connection that broke in the middle of an
 insert looks like bad data once or twice, but not always."""
 
+QUESTIONS: Final = 4
+"""Questions that may be under way at once: a start asks for every partition."""
 _TRANSIENT: Final = (ClickHouseError, HTTPError, OSError, KafkaError)
 _MS: Final = 1_000_000
 
@@ -89,6 +91,7 @@ class Delivery:
         self._settings = settings
         self._reached = reached or (lambda step, block: None)
         self._inserts = asyncio.Semaphore(settings.inserts)
+        self._questions = asyncio.Semaphore(QUESTIONS)
 
     async def store(self, parcel: Parcel, trouble: Trouble) -> None:
         """Return when everything of the block is in ClickHouse.
@@ -129,7 +132,8 @@ class Delivery:
         backoff = self._backoff()
         while True:
             try:
-                result = await in_thread(function, *arguments)
+                async with self._questions:
+                    result = await in_thread(function, *arguments)
             except _TRANSIENT as error:
                 await self._wait(backoff, trouble, what, error)
             else:

@@ -3,6 +3,9 @@
 Every call blocks and belongs in a thread. An insert carries the block's token; once its outcome
 may be in doubt it also looks first (`check`), so that even a token that ClickHouse has forgotten
 cannot double a row.
+
+What an answer does not promise is that the rows outlast a loss of power: that is the tables'
+`fsync_after_insert`, which a server's owner may set.
 """
 
 import threading
@@ -23,10 +26,17 @@ from schemas.tables import tables
 from sinks.columns import column_types, plain_types
 
 INSERT_SETTINGS: Final = {
-    # The server must not gather our blocks with others: the token belongs to one of them.
+    # An answer must mean that the rows are in the table. Servers gather inserts in memory by
+    # default since 26.x, a profile may do so in any version, and tokens are not looked at there.
     "async_insert": 0,
+    # Likewise the status of the answer: without this a server may send 200 as it begins, and an
+    # error that comes later is text in the body, which no client reads.
+    "wait_end_of_query": 1,
+    # Where an operator has put a Distributed table in front, its shards are to answer first.
+    "distributed_foreground_insert": 1,
     "insert_deduplicate": 1,
     # One block is one part in each partition of the table, so it is stored whole or not at all.
+    "max_insert_threads": 1,
     "min_insert_block_size_rows": 1 << 40,
     "min_insert_block_size_bytes": 1 << 50,
     "max_partitions_per_insert_block": 0,
