@@ -55,7 +55,7 @@ async def test_sink_killed_at_random_moments_stores_every_fact_once(rig: Rig) ->
                 await asyncio.sleep(draw.uniform(0.2, 1.5))
                 sink.kill()
     with rig.sink(sink__instance_id="one"):
-        await rig.stored(rig.produced)
+        await rig.settled()
 
     totals = rig.assert_everything_is_there_once()
     assert totals["duplicates"] > 0
@@ -83,7 +83,6 @@ async def test_sink_killed_between_two_steps_stores_every_fact_once(rig: Rig, st
             await records.again(0, 5)
             await records.flush()
     with rig.sink(sink__instance_id="one"):
-        await rig.stored(rig.produced)
         await rig.settled()
 
     totals = rig.assert_everything_is_there_once()
@@ -106,7 +105,7 @@ async def test_two_sinks_with_one_killed_and_one_frozen_store_every_fact_once(ri
             await second.ready()
             await asyncio.sleep(2)
     with rig.sink():
-        await rig.stored(rig.produced)
+        await rig.settled()
 
     rig.assert_everything_is_there_once()
 
@@ -131,7 +130,7 @@ async def test_sink_without_clickhouse_waits_visibly_and_catches_up(rig: Rig) ->
                 assert sink.metric("md_sink_held_rows") <= 2000 * 3 + 2 * 500 * 25
                 assert sink.health("live")[0] == 200
                 await proxy.mend()
-                await rig.stored(rig.produced)
+                await rig.settled()
                 await sink.ready()
                 assert sink.metric("md_process_rss_bytes") < RSS_MAX
 
@@ -156,7 +155,7 @@ async def test_inserts_whose_answer_is_lost_are_stored_once(rig: Rig) -> None:
                 sink.kill()
                 proxy.lose_answers = False
     with rig.sink(sink__instance_id="one"):
-        await rig.stored(rig.produced)
+        await rig.settled()
 
     rig.assert_everything_is_there_once()
 
@@ -169,7 +168,7 @@ async def test_records_repeated_with_new_offsets_are_stored_once(rig: Rig) -> No
             await records.again(0, 6)
             await records.flush()
             with rig.sink():
-                await rig.stored(rig.produced)
+                await rig.settled()
             await records.again(1, 4)
     with rig.sink():
         await rig.settled()
