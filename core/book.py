@@ -8,10 +8,20 @@ top) is kept until a change reaches it. The book knows nothing of sequences or v
 
 from bisect import bisect_left, insort
 from collections.abc import Sequence
+from operator import neg
 from typing import Final
 from zlib import crc32
 
-from core.decimals import DecimalError, decimals_of, mantissa, normalised, plain, render
+from core.decimals import (
+    DecimalError,
+    alike,
+    are_positive,
+    decimals_of,
+    mantissa,
+    normalised,
+    plain,
+    render,
+)
 
 Level = tuple[str, str]
 """Price and new total size, decimal text; size zero removes the level."""
@@ -20,11 +30,11 @@ CHECKSUM_DEPTH: Final = 10
 """Levels a side under Kraken's checksum."""
 _CACHE_MAX: Final = 16_384
 """Texts of prices and of sizes remembered per book; a cache is emptied when it is full."""
+_MARKS_MAX: Final = 64
+"""Levels whose digits under the checksum one side remembers."""
 _BELOW_ALL: Final = -(10**60)
 _ABOVE_ALL: Final = 10**60
 """Lower and higher than every key."""
-_SHORT: Final = 19
-"""Characters of a number that cannot pass the limits of `core.decimals`."""
 
 
 class Ladder:
@@ -135,13 +145,29 @@ class BookSide:
         digits = self._digits
         if digits is None:
             keys = self.keys[: -CHECKSUM_DEPTH - 1 : -1]
-            known = self._marks
-            marks = [known.get(key) or self._mark(key) for key in keys]
-            digits = self._digits = "".join(marks).encode()
-            self._marks = dict(zip(keys, marks, strict=True))
-            self._digits_from = keys[-1] if len(keys) == CHECKSUM_DEPTH else _BELOW_ALL
-            self.watched = min(self._digits_from, self._ladder_from)
+            marks = self._marks
+            try:
+                digits = "".join(map(marks.__getitem__, keys)).encode()
+            except KeyError:
+                digits = self._marked(keys)
+            if len(keys) < CHECKSUM_DEPTH:
+                # Any level that comes is among the best.
+                self._digits_from = self.watched = _BELOW_ALL
+            self._digits = digits
         return digits
+
+    def _marked(self, keys: list[int]) -> bytes:
+        """Return the digits of these levels and remember them; changes of them are watched."""
+        marks = self._marks
+        if len(marks) > _MARKS_MAX:
+            marks.clear()
+            self._digits_from = _ABOVE_ALL
+        for key in keys:
+            if key not in marks:
+                marks[key] = str(self.sign * key) + self.sizes[key].replace(".", "").lstrip("0")
+        self._digits_from = min(self._digits_from, keys[-1])
+        self.watched = min(self._digits_from, self._ladder_from)
+        return "".join([marks[key] for key in keys]).encode()
 
     def top(self, depth: int, exponent: int) -> Ladder:
         """Return the best `depth` levels that a snapshot or a change has shown."""
@@ -161,25 +187,28 @@ class BookSide:
             self.watched = min(self._digits_from, self._ladder_from)
         return ladder
 
-    def _mark(self, key: int) -> str:
-        return str(self.sign * key) + self.sizes[key].replace(".", "").lstrip("0")
-
     def _describe(self, key: int, exponent: int) -> tuple[int, int, str]:
         """Return a level's size as an integer, its decimals, and the level's canonical line."""
-        size = self.sizes[key]
-        line = f"{self.name} {render(self.sign * key, exponent)} {normalised(size)}\n"
-        return int(size.replace(".", "")), decimals_of(size), line
+        whole, _, decimals = self.sizes[key].partition(".")
+        value = int(whole + decimals)
+        kept = decimals.rstrip("0")
+        if whole[0] == "0":
+            whole = whole.lstrip("0") or "0"
+        size = f"{whole}.{kept}" if kept else whole
+        line = f"{self.name} {render(self.sign * key, exponent)} {size}\n"
+        return value, len(decimals), line
 
 
 def _ladder(depth: int, keys: list[int], levels: list[tuple[int, int, str]], sign: int) -> Ladder:
-    exponent = max([decimals for _, decimals, _ in levels], default=0)
-    prices = keys if sign > 0 else [-key for key in keys]
-    sizes = [
-        value if decimals == exponent else value * 10 ** (exponent - decimals)
-        for value, decimals, _ in levels
-    ]
-    text = "".join([line for _, _, line in levels]).encode()
-    return Ladder(depth, prices, sizes, exponent, text)
+    if not levels:
+        return Ladder(depth, [], [], 0, b"")
+    values, decimals, lines = zip(*levels, strict=True)
+    exponent = max(decimals)
+    sizes = list(values)
+    if min(decimals) < exponent:
+        sizes = [value * 10 ** (exponent - places) for value, places, _ in levels]
+    prices = keys if sign > 0 else list(map(neg, keys))
+    return Ladder(depth, prices, sizes, exponent, "".join(lines).encode())
 
 
 class OrderBook:
@@ -326,12 +355,10 @@ class OrderBook:
 
     def _load(self, side: BookSide, levels: Sequence[Level]) -> bool:
         """Hold a snapshot's levels at one go, or say that they must be read one by one."""
-        prices = [level[0] for level in levels]
-        sizes = [level[1] for level in levels]
+        prices, sizes = zip(*levels, strict=True)
         decimals = decimals_of(prices[0])
-        values = _integers(prices, decimals)
-        amounts = _integers(sizes, decimals_of(sizes[0]))
-        if values is None or amounts is None or 0 in amounts:
+        values = alike(prices, decimals)
+        if values is None or not are_positive(sizes):
             return False
         if decimals > self.exponent:
             self._refine(decimals)
@@ -339,7 +366,7 @@ class OrderBook:
             factor = side.sign * 10 ** (self.exponent - decimals)
             values = [value * factor for value in values]
         elif side.sign < 0:
-            values = [-value for value in values]
+            values = list(map(neg, values))
         held = dict(zip(values, sizes, strict=True))
         side.hold(sorted(held), held)
         if len(prices) < _CACHE_MAX:
@@ -356,23 +383,3 @@ def ladder_crc32(bids: Sequence[Level], asks: Sequence[Level]) -> int:
     lines = [f"b {price} {size}\n" for price, size in bids]
     lines += [f"a {price} {size}\n" for price, size in asks]
     return crc32("".join(lines).encode())
-
-
-def _integers(texts: list[str], decimals: int) -> list[int] | None:
-    """Return decimal texts without their point, None unless all are short and look alike.
-
-    That is how venues print a book; anything else is read number by number.
-    """
-    joined = " ".join(texts)
-    digits = joined.replace(".", "")
-    bare = digits.replace(" ", "")
-    if not (bare.isdigit() and bare.isascii()) or max(map(len, texts)) > _SHORT:
-        return None
-    points = len(texts) if decimals else 0
-    if joined.count(".") != points or " ." in joined or joined[0] == ".":
-        return None
-    place = -decimals - 1
-    if decimals and "".join([text[place : place + 1] for text in texts]) != "." * points:
-        return None
-    values = list(map(int, digits.split()))
-    return values if len(values) == len(texts) else None

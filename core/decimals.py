@@ -6,6 +6,7 @@ what is not a finite, non-negative decimal of sane length is refused.
 """
 
 import re
+from collections.abc import Sequence
 from decimal import Decimal
 from functools import lru_cache
 from typing import Final
@@ -19,6 +20,10 @@ _SHORT: Final = 19
 """Characters in which neither limit can be passed, so that nothing needs to be counted."""
 _PLAIN: Final = re.compile(r"([0-9]{1,38})(?:\.([0-9]{1,38}))?\Z")
 _EXPONENT: Final = re.compile(r"[0-9]{1,38}(?:\.[0-9]{1,38})?[eE][+-]?[0-9]{1,2}\Z")
+_POSITIVE: Final = re.compile(r"(?:(?![0.]+ )[0-9]{1,20}(?:\.[0-9]{1,18})? )*+")
+"""Numbers within the limits that are not zero, a space behind each."""
+_ALIKE_MAX: Final = 15
+"""Most decimals of numbers that are read at one go."""
 _MEMORY: Final = 65_536
 
 
@@ -75,10 +80,36 @@ def mantissa(text: str, exponent: int) -> int:
     return int(digits[:-surplus] or "0")
 
 
+def are_positive(texts: Sequence[str]) -> bool:
+    """Say whether all are plain decimals above zero that `plain` accepts."""
+    joined = " ".join(texts) + " "
+    return _POSITIVE.fullmatch(joined) is not None and joined.count(" ") == len(texts)
+
+
+def alike(texts: Sequence[str], decimals: int) -> list[int] | None:
+    """Return texts without their point, None unless all are short and have so many decimals.
+
+    That is how venues print a book; anything else is read number by number.
+    """
+    joined = " ".join(texts) + " "
+    if decimals > _ALIKE_MAX or _alike(decimals).fullmatch(joined) is None:
+        return None
+    values = joined.replace(".", "").split()
+    return list(map(int, values)) if len(values) == len(texts) else None
+
+
+@lru_cache(maxsize=_ALIKE_MAX + 1)
+def _alike(decimals: int) -> re.Pattern[str]:
+    """Return what matches numbers with that many decimals, a space behind each."""
+    point = rf"\.[0-9]{{{decimals}}}" if decimals else ""
+    return re.compile(rf"(?:[0-9]{{1,{18 - decimals}}}{point} )*+")
+
+
 def normalised(text: str) -> str:
     """Return plain decimal `text` without superfluous zeros: `"0010.50"` becomes `"10.5"`."""
     whole, _, decimals = text.partition(".")
-    whole = whole.lstrip("0") or "0"
+    if whole[0] == "0":
+        whole = whole.lstrip("0") or "0"
     decimals = decimals.rstrip("0")
     return f"{whole}.{decimals}" if decimals else whole
 
@@ -88,5 +119,10 @@ def render(value: int, exponent: int) -> str:
     """Return `value * 10**-exponent` as normalised decimal text; remembered, as prices recur."""
     if exponent <= 0:
         return str(value * int(10**-exponent))
-    digits = str(value).rjust(exponent + 1, "0")
-    return normalised(f"{digits[:-exponent]}.{digits[-exponent:]}")
+    digits = str(value)
+    point = len(digits) - exponent
+    if point <= 0:
+        digits = digits.rjust(exponent + 1, "0")
+        point = 1
+    decimals = digits[point:].rstrip("0")
+    return f"{digits[:point]}.{decimals}" if decimals else digits[:point]
