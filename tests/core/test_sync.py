@@ -7,7 +7,7 @@ from core.events import BookState, FaultKind
 from core.exchanges import exchanges
 from core.protocol import Delta, Snapshot
 from core.retained import RETAINED_LEVELS_MAX
-from core.sync import BookSync, SyncFault
+from core.sync import LEVELS_MAX, BookSync, SyncFault
 
 LIVE, STALE, SYNCING = BookState.LIVE, BookState.STALE, BookState.SYNCING
 BIDS: list[Level] = [("9.5", "1"), ("9.0", "2")]
@@ -286,3 +286,79 @@ def test_sync_truncating_venue_keeps_the_subscribed_depth() -> None:
 
     assert made.book.ladder(made.book.bids) == [("9.7", "1"), ("9.5", "1")]
     assert made.sequence is None
+
+
+def test_sync_snapshot_without_a_check_is_not_verified() -> None:
+    made = live("deribit")
+    made.unsubscribed()
+    made.snapshot(shown(10), 2)
+    assert made.verified
+
+    made.snapshot(shown(20), 3)
+    assert not made.verified
+
+
+def test_sync_book_that_was_renewed_and_then_lost_is_not_audited() -> None:
+    made = live("deribit")
+    made.unsubscribed()
+    made.snapshot(shown(10), 2)
+    made.delta(moved(12, 13), 3)
+    assert made.state is STALE
+
+    made.snapshot(shown(10), 4)
+    assert made.counters.audits_ok == 1
+
+
+def test_sync_live_book_is_not_set_back_by_an_answer_that_cannot_be_carried_forward() -> None:
+    made = live("binance")
+    made.requested()
+    levels: list[Level] = [("9.0", "1")] * (RETAINED_LEVELS_MAX // 2)
+    for n in range(10, 14):
+        made.delta(moved(n, n + 1, levels), n)
+
+    assert made.snapshot(shown(10, requested=True), 20) is None
+    assert (made.state, made.sequence) == (LIVE, 14)
+
+
+def test_sync_audited_book_must_be_followed_from_its_very_id() -> None:
+    made = live("binance")
+    made.delta(moved(10, 11), 2)
+    made.requested()
+    made.snapshot(shown(11, requested=True), 3)
+
+    assert kind_of(made.delta(moved(9, 13), 4)) is FaultKind.SEQUENCE_GAP
+
+
+def test_sync_change_that_showed_the_gap_is_joined_with_the_answer() -> None:
+    made = live("binance")
+    made.delta(moved(10, 11), 2)
+    made.delta(moved(12, 13, [("9.0", "7")]), 3)
+    assert made.state is STALE
+
+    assert made.snapshot(shown(12, requested=True), 4) is None
+    assert (made.state, made.sequence) == (LIVE, 13)
+    assert made.book.ladder(made.book.bids) == [("9.5", "1"), ("9", "7")]
+
+
+@pytest.mark.parametrize(("requested", "state"), [(False, STALE), (True, LIVE)])
+def test_sync_snapshot_that_cannot_be_read_stands_for_what_came_in_its_place(
+    requested: bool, state: BookState
+) -> None:
+    """The stream's own was the next state of the book; an answer was only to be compared."""
+    made = live("binance" if requested else "deribit")
+    made.requested()
+
+    fault = made.snapshot(shown(10, [("x", "1")], requested=requested), 2)
+    assert kind_of(fault) is FaultKind.DECODE_ERROR
+    assert made.state is state
+
+
+def test_sync_book_of_too_many_levels_is_cut_and_not_proven_below() -> None:
+    made = book("deribit")
+    many: list[Level] = [(f"0.{n:06}", "1") for n in range(1, LEVELS_MAX + 3)]
+    made.snapshot(shown(10, many), 1)
+
+    bids = made.book.bids
+    assert (made.state, len(bids), bids.floor) == (LIVE, LEVELS_MAX, 3)
+    made.delta(moved(10, 11, [("0.000001", "1"), ("1", "1")]), 2)
+    assert (len(bids), bids.floor) == (LEVELS_MAX, 4)
