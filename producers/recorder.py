@@ -127,7 +127,15 @@ class Recorder:
         if count >= self._settings.batch_frames:
             self.cut()
         elif count == 1:
-            self._age_timer = self._loop.call_later(self._settings.batch_age_s, self.cut)
+            self._age_timer = self._loop.call_at(self._cut_at(), self.cut)
+
+    def _cut_at(self) -> float:
+        """Return when the record that begins now is closed, s of the event loop's clock.
+
+        All lines close at the same instants: their records then share one request to Kafka.
+        """
+        age, now = self._settings.batch_age_s, self._loop.time()
+        return now + age - now % age if age else now
 
     def note(self, kind: FrameKind, payload: bytes = b"", where: str = "") -> None:
         """Take a frame of our own making, stamped now."""
