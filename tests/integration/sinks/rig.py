@@ -32,8 +32,9 @@ from tests.schemas.records import trade_events
 
 ROOT = Path(__file__).parents[3]
 PARTITIONS = 2
-DEADLINE_S = 90.0
+DEADLINE_S = 60.0
 SESSION_MS = 6_000
+OUTPUT_CHARACTERS = 3_000
 
 
 class Rig:
@@ -127,6 +128,18 @@ class Rig:
         finally:
             await producer.stop()
 
+    @asynccontextmanager
+    async def load(self, per_second: int = 200) -> AsyncIterator[None]:
+        """Records that keep coming, repeats among them."""
+        stop = asyncio.Event()
+        async with self.producer() as records:
+            task = asyncio.create_task(records.keep_writing(stop, per_second=per_second))
+            try:
+                yield
+            finally:
+                stop.set()
+                await task
+
     @contextmanager
     def sink(self, **overrides: str) -> Iterator["SinkProcess"]:
         """A running sink; `sink__block_rows="10"` overrides a setting."""
@@ -134,7 +147,8 @@ class Rig:
         try:
             yield process
         finally:
-            process.end()
+            # Shown by pytest where the test fails.
+            print(process.end()[-OUTPUT_CHARACTERS:])
 
     def run(self, *arguments: str, **overrides: str) -> "subprocess.CompletedProcess[str]":
         """Run a command to its end."""
