@@ -77,6 +77,8 @@ class Recorder:
         self._builder = BatchBuilder(Address(exchange, shard, line, 0))
         self._bytes = 0
         self._age_timer: asyncio.TimerHandle | None = None
+        self._is_filling = False
+        """Whether the last record was closed because it was full."""
         self._parcels: deque[Parcel] = deque()
         self._parcel_frames = 0
         self._parcel_bytes = 0
@@ -118,6 +120,7 @@ class Recorder:
         size = len(frame.payload) + _FRAME_OVERHEAD_BYTES
         builder = self._builder
         if self._bytes + size > self._settings.batch_bytes and self._bytes:
+            self._is_filling = True
             self.cut()
         builder.add(frame)
         self.frames += 1
@@ -125,17 +128,23 @@ class Recorder:
         self._bytes += size
         count = len(builder)
         if count >= self._settings.batch_frames:
+            self._is_filling = True
             self.cut()
         elif count == 1:
-            self._age_timer = self._loop.call_at(self._cut_at(), self.cut)
+            self._age_timer = self._loop.call_at(self._old_at(), self._grow_old)
 
-    def _cut_at(self) -> float:
-        """Return when the record that begins now is closed, s of the event loop's clock.
+    def _old_at(self) -> float:
+        """Return when the record that begins now is closed by age, s of the event loop's clock.
 
-        All lines close at the same instants: their records then share one request to Kafka.
+        Lines that do not fill their records close them at the same instants: the records then
+        share one request to Kafka. Those that do fill them would only be cut short by that.
         """
         age, now = self._settings.batch_age_s, self._loop.time()
-        return now + age - now % age if age else now
+        return now + age if self._is_filling or not age else now + age - now % age
+
+    def _grow_old(self) -> None:
+        self._is_filling = False
+        self.cut()
 
     def note(self, kind: FrameKind, payload: bytes = b"", where: str = "") -> None:
         """Take a frame of our own making, stamped now."""

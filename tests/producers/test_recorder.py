@@ -18,11 +18,13 @@ class Shelf:
     def __init__(self) -> None:
         self.parcels: list[Parcel] = []
         self.batches: list[FrameBatch] = []
+        self.instants: list[float] = []
         self.arrived = asyncio.Event()
 
     def put(self, parcel: Parcel) -> None:
         self.parcels.append(parcel)
         self.batches.append(decode_frame_batch(parcel.value))
+        self.instants.append(asyncio.get_running_loop().time())
         self.arrived.set()
 
     def settle(self, count: int, refused: str = "") -> None:
@@ -61,6 +63,34 @@ async def test_recorder_old_batch_becomes_a_record_by_itself() -> None:
     await asyncio.wait_for(shelf.arrived.wait(), 5)
 
     assert [len(batch.frames) for batch in shelf.batches] == [1]
+
+
+async def test_recorder_lines_close_old_records_at_the_same_instant() -> None:
+    (first, one), (second, two) = recorder(batch_age_s=0.2), recorder(batch_age_s=0.2)
+    first.add(frame())
+    await asyncio.sleep(0.02)
+    second.add(frame())
+    one.arrived.clear()
+    first.add(frame())
+    for shelf in (one, two):
+        await asyncio.wait_for(shelf.arrived.wait(), 5)
+
+    # Both timers are due at once, and the loop serves them one after the other.
+    assert abs(one.instants[-1] - two.instants[0]) < 0.02
+
+
+async def test_recorder_that_fills_its_records_is_not_cut_short() -> None:
+    made, shelf = recorder(batch_age_s=0.2)
+    loop = asyncio.get_running_loop()
+    for _ in range(5):
+        made.add(frame())
+    began = loop.time()
+    while len(shelf.batches) < 2:
+        shelf.arrived.clear()
+        await asyncio.wait_for(shelf.arrived.wait(), 5)
+
+    assert [len(batch.frames) for batch in shelf.batches] == [4, 1]
+    assert shelf.instants[1] - began >= 0.19
 
 
 async def test_recorder_frame_that_does_not_fit_begins_a_new_record() -> None:
