@@ -305,7 +305,7 @@ def _levels(levels: list[tuple[str, Number, Number]]) -> list[Level]:
     return [
         (price, "0" if action == "delete" else size)
         if type(price) is str and type(size) is str
-        else level(price, size)
+        else level(price, "0" if action == "delete" else size)
         for action, price, size in levels
     ]
 
