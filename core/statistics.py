@@ -188,7 +188,7 @@ class StreamStatistics:
         return second
 
     def _pass_time(self, ts_mono: int) -> None:
-        """Add the time since the last call to the state; a log whose clock jumps may not overflow."""
+        """Add the time since the last call to the state; clocks that jump may not overflow it."""
         passed = self._state_ns[self._state] + max(ts_mono - self._state_mono, 0)
         self._state_ns[self._state] = min(passed, COUNT_MAX)
         self._state_mono = ts_mono
