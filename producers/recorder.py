@@ -41,13 +41,17 @@ class Courier(Protocol):
 
 
 class RecorderSettings(msgspec.Struct, frozen=True):
-    """When a record is closed, and how much of one line may wait for Kafka."""
+    """When a record is closed, and how much of one line may wait for Kafka.
+
+    `phase` shifts the instants at which old records are closed, as a share of the age.
+    """
 
     batch_frames: int
     batch_bytes: int
     batch_age_s: float
     queue_frames: int
     queue_bytes: int
+    phase: float = 0.0
 
 
 class Recorder:
@@ -140,7 +144,9 @@ class Recorder:
         share one request to Kafka. Those that do fill them would only be cut short by that.
         """
         age, now = self._settings.batch_age_s, self._loop.time()
-        return now + age if self._is_filling or not age else now + age - now % age
+        if self._is_filling or not age:
+            return now + age
+        return now + age - (now - age * self._settings.phase) % age
 
     def _grow_old(self) -> None:
         self._is_filling = False

@@ -28,6 +28,10 @@ DEFAULT_DEPTH: Final = 25
 _RECORD_OVERHEAD_BYTES: Final = 65_536
 """Room that one record needs beside the payload of its frames, bytes."""
 _CONNECTS_AT_ONCE: Final = 10
+_PHASES: Final = 8
+_SHARDS_A_PHASE: Final = 8
+"""Shards that close their records at one instant: sockets are not read while they do, about 0.1 ms
+each, and that must not show in the stamps of a process with many shards."""
 _NS_PER_MS: Final = 1_000_000
 
 
@@ -147,18 +151,19 @@ async def lines(
     access = Access(exchange, venue.websocket_url, venue.rest_url, sockets, rest)
     topic = raw_topic(exchange.name, settings.topics.prefix)
     made = []
-    for shard in venue.shards:
+    for place, shard in enumerate(venue.shards):
+        phase = place // _SHARDS_A_PHASE % _PHASES / _PHASES
         courier = await delivery.courier(topic, shard.name)
         for name in LINES[: producer.lines]:
             recorder = Recorder(
-                exchange.name, shard.name, name, courier, recorder_settings(producer)
+                exchange.name, shard.name, name, courier, recorder_settings(producer, phase)
             )
             own = LineMetrics(metrics, exchange.name, shard.name, name)
             made.append(Line(access, shard, line_settings(producer), own, recorder))
     return made
 
 
-def recorder_settings(producer: ProducerSettings) -> RecorderSettings:
+def recorder_settings(producer: ProducerSettings, phase: float) -> RecorderSettings:
     """Return when records are closed and how much may wait."""
     return RecorderSettings(
         batch_frames=producer.batch_frames,
@@ -166,6 +171,7 @@ def recorder_settings(producer: ProducerSettings) -> RecorderSettings:
         batch_age_s=producer.batch_age_ms / 1000,
         queue_frames=producer.queue_frames,
         queue_bytes=producer.queue_bytes,
+        phase=phase,
     )
 
 

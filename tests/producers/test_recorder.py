@@ -79,6 +79,17 @@ async def test_recorder_lines_close_old_records_at_the_same_instant() -> None:
     assert abs(one.instants[-1] - two.instants[0]) < 0.02
 
 
+async def test_recorder_lines_of_another_phase_close_at_another_instant() -> None:
+    (first, one), (second, two) = (recorder(batch_age_s=0.2, phase=phase) for phase in (0.0, 0.5))
+    first.add(frame())
+    second.add(frame())
+    for shelf in (one, two):
+        await asyncio.wait_for(shelf.arrived.wait(), 5)
+
+    apart = abs(one.instants[0] - two.instants[0])
+    assert apart > 0.05
+
+
 async def test_recorder_that_fills_its_records_is_not_cut_short() -> None:
     made, shelf = recorder(batch_age_s=0.2)
     loop = asyncio.get_running_loop()
