@@ -28,7 +28,7 @@ async def test_pacer_turns_come_in_order() -> None:
 
 
 async def test_pacer_urgent_ones_overtake() -> None:
-    pacer = Pacer(TokenBucket(200.0, 1))
+    pacer = Pacer(TokenBucket(20.0, 1))
     asked = [("a", False), ("b", False), ("c", True), ("d", True)]
 
     assert await order_of(pacer, asked) == ["a", "c", "d", "b"]
