@@ -14,9 +14,9 @@ from zlib import crc32
 
 from core.decimals import (
     DecimalError,
-    alike,
     are_positive,
     decimals_of,
+    integers,
     mantissa,
     normalised,
     plain,
@@ -356,10 +356,10 @@ class OrderBook:
     def _load(self, side: BookSide, levels: Sequence[Level]) -> bool:
         """Hold a snapshot's levels at one go, or say that they must be read one by one."""
         prices, sizes = zip(*levels, strict=True)
-        decimals = decimals_of(prices[0])
-        values = alike(prices, decimals)
-        if values is None or not are_positive(sizes):
+        read = integers(prices)
+        if read is None or not are_positive(sizes):
             return False
+        values, decimals = read
         if decimals > self.exponent:
             self._refine(decimals)
         if decimals < self.exponent:

@@ -22,6 +22,8 @@ _PLAIN: Final = re.compile(r"([0-9]{1,38})(?:\.([0-9]{1,38}))?\Z")
 _EXPONENT: Final = re.compile(r"[0-9]{1,38}(?:\.[0-9]{1,38})?[eE][+-]?[0-9]{1,2}\Z")
 _POSITIVE: Final = re.compile(r"(?:(?![0.]+ )[0-9]{1,20}(?:\.[0-9]{1,18})? )*+")
 """Numbers within the limits that are not zero, a space behind each."""
+_MIXED: Final = re.compile(r"(?:[0-9]{1,9}(?:\.[0-9]{1,9})? )*+")
+"""Short numbers, a space behind each."""
 _ALIKE_MAX: Final = 15
 """Most decimals of numbers that are read at one go."""
 _MEMORY: Final = 65_536
@@ -86,16 +88,23 @@ def are_positive(texts: Sequence[str]) -> bool:
     return _POSITIVE.fullmatch(joined) is not None and joined.count(" ") == len(texts)
 
 
-def alike(texts: Sequence[str], decimals: int) -> list[int] | None:
-    """Return texts without their point, None unless all are short and have so many decimals.
+def integers(texts: Sequence[str]) -> tuple[list[int], int] | None:
+    """Return short plain decimals without their point, and how many decimals all then have.
 
-    That is how venues print a book; anything else is read number by number.
+    None where one is long or not plain: such are read number by number. There is at least one.
     """
+    decimals = decimals_of(texts[0])
     joined = " ".join(texts) + " "
-    if decimals > _ALIKE_MAX or _alike(decimals).fullmatch(joined) is None:
+    if joined.count(" ") != len(texts):
         return None
-    values = joined.replace(".", "").split()
-    return list(map(int, values)) if len(values) == len(texts) else None
+    if decimals <= _ALIKE_MAX and _alike(decimals).fullmatch(joined) is not None:
+        # That is how most venues print a book.
+        return list(map(int, joined.replace(".", "").split())), decimals
+    if _MIXED.fullmatch(joined) is None:
+        return None
+    parts = [text.partition(".") for text in texts]
+    decimals = max([len(part[2]) for part in parts])
+    return [int(whole + part.ljust(decimals, "0")) for whole, _, part in parts], decimals
 
 
 @lru_cache(maxsize=_ALIKE_MAX + 1)
