@@ -190,8 +190,8 @@ RECORDER = RecorderSettings(
 )
 
 
-def delivery(bootstrap: str) -> Delivery:
-    arguments = {"bootstrap_servers": bootstrap, "request_timeout_ms": 5000}
+def delivery(bootstrap: str, *, timeout_ms: int = 5000) -> Delivery:
+    arguments = {"bootstrap_servers": bootstrap, "request_timeout_ms": timeout_ms}
     settings = DeliverySettings(arguments=arguments, linger_s=0.002, batch_bytes=1 << 20)
     return Delivery(settings, ProducerMetrics(Metrics("test")))
 
@@ -255,7 +255,7 @@ async def test_delivery_shards_of_one_partition_keep_their_own_order(kafka: Kafk
 
 
 async def test_delivery_topic_that_is_not_there_is_an_error(kafka: Kafka) -> None:
-    made = delivery(kafka.bootstrap)
+    made = delivery(kafka.bootstrap, timeout_ms=2000)
     try:
         with pytest.raises(TopicMissingError, match=r"raw\.nowhere"):
             await made.courier("raw.nowhere", "kraken-0")

@@ -264,6 +264,8 @@ def test_produce_tells_what_is_wrong_before_it_connects(
     kafka: Kafka, simulated: Simulation, tmp_path: Path
 ) -> None:
     settings = settings_for(simulated, kafka.bootstrap, "nowhere.")
+    # aiokafka looks for a topic for so long.
+    settings = settings.replace("request_timeout_ms = 5000", "request_timeout_ms = 2000")
     with producer(tmp_path, settings, "--exchange", "coinbase") as running:
         assert running.wait() == 2
         assert "exchanges.coinbase" in running.said()

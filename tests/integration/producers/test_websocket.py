@@ -77,8 +77,12 @@ async def venue(behaviour: Behaviour, **options: object) -> AsyncIterator[str]:
         yield f"ws://127.0.0.1:{port}/ws"
 
 
-def socket(url: str, ear: Ear, *, size: int = 1 << 20, compression: bool = False) -> WebSocket:
-    return WebSocket(url, ear, frame_bytes_max=size, compression=compression, close_timeout_s=0.5)
+def socket(
+    url: str, ear: Ear, *, size: int = 1 << 20, compression: bool = False, patience_s: float = 3.0
+) -> WebSocket:
+    return WebSocket(
+        url, ear, frame_bytes_max=size, compression=compression, close_timeout_s=patience_s
+    )
 
 
 async def ended(made: WebSocket) -> CloseReason:
@@ -246,22 +250,25 @@ async def test_socket_that_breaks_the_protocol_is_closed() -> None:
 
 
 async def test_socket_peer_that_never_says_goodbye_is_cut_in_time() -> None:
+    over = asyncio.Event()
+
     async def say(peer: ServerConnection) -> None:
         peer.transport.pause_reading()
-        await asyncio.sleep(DEADLINE_S)
+        await over.wait()
 
     ear = Ear()
     loop = asyncio.get_running_loop()
     async with venue(say, close_timeout=0.1) as url:
-        made = socket(url, ear)
+        made = socket(url, ear, patience_s=0.5)
         await made.open(DEADLINE_S)
         started = loop.time()
         made.close("done", planned=True)
         reason = await ended(made)
         took = loop.time() - started
+        over.set()
 
     assert reason.by == "us"
-    assert took < 3.0
+    assert 0.4 < took < DEADLINE_S / 2
 
 
 async def test_socket_paused_reads_nothing_until_resumed() -> None:
