@@ -8,6 +8,7 @@ skipped and must not be lost.
 
 import asyncio
 import random
+import re
 import time
 from collections.abc import Callable
 from enum import StrEnum
@@ -41,6 +42,7 @@ QUESTIONS: Final = 4
 """Questions that may be under way at once: a start asks for every partition."""
 _TRANSIENT: Final = (ClickHouseError, HTTPError, OSError, KafkaError)
 _MS: Final = 1_000_000
+_REQUEST: Final = re.compile(r" with url: \S+")
 
 
 class Step(StrEnum):
@@ -64,6 +66,8 @@ class Parcel(msgspec.Struct):
     block: Block
     letters: list[DeadLetter]
     check: bool
+    size_bytes: int
+    """Bytes of the records."""
     announced_at: int = 0
     """Monotonic ns of the last announcement."""
 
@@ -212,4 +216,6 @@ class Delivery:
 
 
 def _summary(error: Exception) -> str:
-    return f"{type(error).__name__}: {' '.join(str(error).split())[:300]}"
+    # The address of a request is long and would push out the cause.
+    text = _REQUEST.sub("", " ".join(str(error).split()))
+    return f"{type(error).__name__}: {text[:300]}"

@@ -9,6 +9,7 @@ from typing import Final
 from clickhouse_connect.driver import options
 
 _M_MMAP_THRESHOLD: Final = -3
+_M_ARENA_MAX: Final = -8
 _LARGE_BYTES: Final = 1 << 17
 
 
@@ -27,6 +28,8 @@ def _return_large_buffers() -> None:
     mallopt = getattr(ctypes.CDLL(None), "mallopt", None)
     if mallopt is not None:
         mallopt(_M_MMAP_THRESHOLD, _LARGE_BYTES)
+        # Every insert is a thread of its own, and every thread would get a heap of its own.
+        mallopt(_M_ARENA_MAX, 1)
 
 
 def _leave_out_dataframes() -> None:

@@ -100,8 +100,16 @@ class PartitionSink:
     @property
     def held_rows(self) -> int:
         """Rows in memory."""
-        parcels = [*self._closed] if self._delivering is None else [*self._closed, self._delivering]
-        return len(self._builder.rows) + sum(len(parcel.block.rows) for parcel in parcels)
+        return len(self._builder.rows) + sum(len(parcel.block.rows) for parcel in self._parcels)
+
+    @property
+    def held_bytes(self) -> int:
+        """Bytes of the records whose rows are in memory."""
+        return self._builder.size_bytes + sum(parcel.size_bytes for parcel in self._parcels)
+
+    @property
+    def _parcels(self) -> list[Parcel]:
+        return [*self._closed] if self._delivering is None else [*self._closed, self._delivering]
 
     async def resume(
         self,
@@ -214,9 +222,9 @@ class PartitionSink:
             self._close()
 
     def _close(self) -> None:
-        block = self._builder.close()
+        block, size_bytes = self._builder.close(), self._builder.size_bytes
         check = block.first < self._check_until
-        self._closed.append(Parcel(self.partition, block, self._letters, check))
+        self._closed.append(Parcel(self.partition, block, self._letters, check, size_bytes))
         self._letters = []
         self._builder = BlockBuilder(self._kind, self.place, first=block.end, marks=self._marks)
         self._changed.set()

@@ -8,6 +8,7 @@ What an answer does not promise is that the rows outlast a loss of power: that i
 `fsync_after_insert`, which a server's owner may set.
 """
 
+import logging
 import threading
 from collections.abc import Sequence
 from typing import Any, Final
@@ -42,6 +43,8 @@ INSERT_SETTINGS: Final = {
     "max_partitions_per_insert_block": 0,
 }
 _BLOCKS: Final = "blocks"
+_LOUD: Final = ("urllib3.connectionpool", "clickhouse_connect")
+"""Loggers that warn of every failed request, whose error is raised, and logged, all the same."""
 _TOKEN: Final = "insert_deduplication_token"
 _REFUSALS: Final = frozenset(
     {
@@ -95,6 +98,8 @@ class Store:
         self._database = clickhouse.database
         self._client: Client | None = None
         self._lock = threading.Lock()
+        for name in _LOUD:
+            logging.getLogger(name).setLevel(logging.ERROR)
 
     def close(self) -> None:
         """Disconnect."""

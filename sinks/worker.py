@@ -87,6 +87,7 @@ class SinkWorker:
         )
         self._limits = Limits(sink.block_rows, sink.block_bytes, sink.block_age_ms * _NS_PER_MS)
         self._rows_max = sink.block_rows * sink.queue_blocks
+        self._bytes_max = sink.block_bytes * sink.queue_blocks
         self._assignment = Assignment(
             self._consumer, self._admin, self._client, sink.group, self._make
         )
@@ -173,7 +174,10 @@ class SinkWorker:
 
     def _hungry(self) -> list[TopicPartition]:
         sinks = self._assignment.sinks.values()
-        if sum(sink.held_rows for sink in sinks) < self._rows_max:
+        rows = sum(sink.held_rows for sink in sinks)
+        # A book of 25 levels takes more memory than ten trades.
+        size_bytes = sum(sink.held_bytes for sink in sinks)
+        if rows < self._rows_max and size_bytes < self._bytes_max:
             return [sink.partition for sink in sinks if sink.hungry]
         return [sink.partition for sink in sinks if sink.must_feed]
 

@@ -7,6 +7,7 @@ import random
 import signal
 import subprocess
 import sys
+import tempfile
 import time
 import urllib.error
 import urllib.request
@@ -34,6 +35,7 @@ ROOT = Path(__file__).parents[3]
 PARTITIONS = 2
 DEADLINE_S = 60.0
 SESSION_MS = 6_000
+END_S = 40.0
 OUTPUT_CHARACTERS = 3_000
 
 
@@ -147,8 +149,7 @@ class Rig:
         try:
             yield process
         finally:
-            # Shown by pytest where the test fails.
-            print(process.end()[-OUTPUT_CHARACTERS:])
+            print(process.end())  # noqa: T201 - shown where the test fails
 
     def run(self, *arguments: str, **overrides: str) -> "subprocess.CompletedProcess[str]":
         """Run a command to its end."""
@@ -260,13 +261,15 @@ class SinkProcess:
     def __init__(self, environment: dict[str, str], *command: str) -> None:
         self.port = free_port()
         arguments = command or ("-m", "streamgauge", "sink")
+        self._output = tempfile.TemporaryFile("w+")  # noqa: SIM115 - it is closed by `end`
+        self._said = ""
         self.process = subprocess.Popen(
             [sys.executable, *arguments],
             env=_clean() | environment | {"STREAMGAUGE__RUNTIME__HEALTH_PORT": str(self.port)},
             cwd=ROOT,
-            stdout=subprocess.PIPE,
+            # Not a pipe: nobody reads while it runs, and a full pipe would hold it up.
+            stdout=self._output,
             stderr=subprocess.STDOUT,
-            text=True,
         )
 
     async def ready(self, timeout_s: float = DEADLINE_S) -> None:
@@ -309,12 +312,19 @@ class SinkProcess:
             self.process.send_signal(signal.SIGCONT)
             self.process.terminate()
         try:
-            output, _ = self.process.communicate(timeout=40)
+            self.process.wait(END_S)
         except subprocess.TimeoutExpired:
             self.process.kill()
-            output, _ = self.process.communicate()
-            raise AssertionError(f"the sink did not end:\n{output[-3000:]}") from None
-        return output
+            self.process.wait()
+            raise AssertionError(f"no end in {END_S} s:\n{self._read_output()}") from None
+        return self._read_output()
+
+    def _read_output(self) -> str:
+        if not self._output.closed:
+            with self._output:
+                self._output.seek(0)
+                self._said = self._output.read()[-OUTPUT_CHARACTERS:]
+        return self._said
 
 
 async def eventually(holds: Callable[[], bool], what: str, timeout_s: float = DEADLINE_S) -> None:
