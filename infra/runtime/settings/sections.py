@@ -272,11 +272,11 @@ class SinkSettings(Section, frozen=True, kw_only=True):
     """Rows that close a block, rows."""
     block_age_ms: Annotated[int, Meta(ge=1, le=600_000)] = 1000
     """Age of its first record that closes a block, ms."""
-    block_bytes: Annotated[int, Meta(ge=1_024, le=1_073_741_824)] = 16_777_216
+    block_bytes: Annotated[int, Meta(ge=1_024, le=1_073_741_824)] = 6_291_456
     """Record bytes that close a block, bytes."""
     queue_blocks: Annotated[int, Meta(ge=1, le=1_000)] = 3
-    """Times `block_rows` that one worker may hold in memory, all partitions together. When full,
-    Kafka is not read."""
+    """Times `block_rows`, and times `block_bytes`, that one worker may hold in memory, all
+    partitions together. When full, Kafka is not read."""
     retry_initial_ms: Annotated[int, Meta(ge=1, le=600_000)] = 200
     """Upper limit of the random wait before an insert is tried again, ms; it doubles each time."""
     retry_cap_ms: Annotated[int, Meta(ge=1, le=3_600_000)] = 10_000
