@@ -9,9 +9,9 @@ from collections.abc import Sequence
 from operator import sub
 from typing import Final
 
+from core.counters import SyncCounters
 from core.events import BookState, StreamSecond
 from core.frames import TickStatus
-from core.sync import SyncCounters
 
 LATENCIES_MAX: Final = 4096
 """Latencies kept exactly per stream and window; beyond that every second one, then fourth, ..."""

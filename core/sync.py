@@ -24,6 +24,7 @@ from typing import Final
 from core.audit import first_difference
 from core.book import OrderBook
 from core.continuity import Bootstrap, Chain, Scheme, Verdict
+from core.counters import SyncCounters
 from core.decimals import DecimalError
 from core.events import BookState, FaultKind
 from core.protocol import Capabilities, Delta, Snapshot
@@ -48,44 +49,6 @@ class SyncFault:
         self.expected = expected
         self.found = found
         self.count = count
-
-
-class SyncCounters:
-    """What has happened to one book; counts only grow."""
-
-    __slots__ = (
-        "audits_bad",
-        "audits_ok",
-        "checksums_bad",
-        "checksums_ok",
-        "crossed",
-        "duplicates",
-        "gaps",
-        "missing",
-        "out_of_order",
-        "resyncs",
-        "snapshots",
-    )
-
-    def __init__(self) -> None:
-        self.snapshots = 0
-        self.resyncs = 0
-        self.gaps = 0
-        self.missing = 0
-        self.duplicates = 0
-        self.out_of_order = 0
-        self.crossed = 0
-        self.checksums_ok = 0
-        self.checksums_bad = 0
-        self.audits_ok = 0
-        self.audits_bad = 0
-
-    def copy(self) -> "SyncCounters":
-        """Return the counts as they stand now."""
-        same = SyncCounters()
-        for name in self.__slots__:
-            setattr(same, name, getattr(self, name))
-        return same
 
 
 class BookSync:
@@ -206,10 +169,8 @@ class BookSync:
             return None
         counters = self.counters
         if verdict is Verdict.DUPLICATE:
-            if self._chain.is_late(delta.prev, delta.last):
-                counters.out_of_order += 1
-            else:
-                counters.duplicates += 1
+            # It fills no hole: a chain that has seen one is given up with its book.
+            counters.duplicates += 1
             return None
         last = self._chain.last
         joining = self._chain.joining

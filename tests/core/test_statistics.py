@@ -7,10 +7,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from core.counters import SyncCounters
 from core.events import BookState, StreamSecond
 from core.frames import TickStatus
 from core.statistics import COUNT_MAX, LATENCIES_MAX, LatencyWindow, StreamStatistics, quantile
-from core.sync import SyncCounters
 
 NS = 1_000_000_000
 TRANSIT = st.integers(-NS, 3 * NS)

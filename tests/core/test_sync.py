@@ -362,3 +362,13 @@ def test_sync_book_of_too_many_levels_is_cut_and_not_proven_below() -> None:
     assert (made.state, len(bids), bids.floor) == (LIVE, LEVELS_MAX, 3)
     made.delta(moved(10, 11, [("0.000001", "1"), ("1", "1")]), 2)
     assert (len(bids), bids.floor) == (LEVELS_MAX, 4)
+
+
+def test_sync_answer_older_than_what_a_live_book_kept_is_no_audit() -> None:
+    made = live("binance")
+    made.delta(moved(10, 12), 2)
+    made.requested()
+    made.delta(moved(12, 13), 3)
+
+    assert made.snapshot(shown(9, requested=True), 4) is None
+    assert (made.state, made.sequence, made.counters.snapshots) == (LIVE, 13, 1)

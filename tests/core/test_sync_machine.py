@@ -12,10 +12,11 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 
 from core.book import BookSide, Level
+from core.counters import SyncCounters
 from core.events import BookState, FaultKind
 from core.exchanges import exchanges
 from core.protocol import Delta, Snapshot
-from core.sync import BookSync, SyncCounters, SyncFault
+from core.sync import BookSync, SyncFault
 
 Side = dict[int, int]
 LIVE = BookState.LIVE
