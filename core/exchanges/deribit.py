@@ -290,7 +290,8 @@ def _ignored(kind: bytes, payload: bytes) -> list[Message]:
 
 def _book(payload: bytes) -> Message:
     data = _read_book(payload).params.data
-    bids, asks = _levels(data.bids), _levels(data.asks)
+    bids = _levels(data.bids) if data.bids else []
+    asks = _levels(data.asks) if data.asks else []
     ts_event = data.timestamp * NS_PER_MS
     prev = data.prev_change_id
     # Step 1; a snapshot that carries a prev_change_id is still a snapshot.

@@ -284,7 +284,8 @@ def _books(payload: bytes) -> list[Message]:
     frame = _read_books(payload)
     messages: list[Message] = []
     for book in frame.data:
-        bids, asks = _levels(book.bids), _levels(book.asks)
+        bids = _levels(book.bids) if book.bids else []
+        asks = _levels(book.asks) if book.asks else []
         ts_event = nanoseconds(book.timestamp) if book.timestamp else 0
         if frame.type == "update":
             delta = Delta(book.symbol, 0, 0, 0, bids, asks, ts_event, book.checksum)

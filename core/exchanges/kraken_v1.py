@@ -15,6 +15,7 @@ from typing import Final
 
 import msgspec
 
+from core.book import Level
 from core.continuity import Bootstrap, Scheme
 from core.events import Side
 from core.protocol import (
@@ -244,21 +245,33 @@ def _book_message(frame: BookFrame) -> Message:
         if not frame.pair:
             raise DecodeError("expected two payloads, channel and pair")
         payload = _joined(payload, following)
-    is_snapshot = payload.as_ is not None or payload.bs is not None
-    wire_bids = (payload.bs or []) if is_snapshot else payload.b
-    wire_asks = (payload.as_ or []) if is_snapshot else payload.a
-    bids = [(wire.price, wire.volume) for wire in wire_bids]
-    asks = [(wire.price, wire.volume) for wire in wire_asks]
-    newest = max([wire.time for wire in wire_bids + wire_asks], default="")
-    ts_event = nanoseconds_of(newest) if newest else 0
-    if is_snapshot:
+    if payload.as_ is not None or payload.bs is not None:
+        wire_bids, wire_asks = payload.bs or [], payload.as_ or []
+        bids, asks, ts_event = _levels(wire_bids), _levels(wire_asks), _newest(wire_bids, wire_asks)
         return Snapshot(pair, 0, bids, asks, ts_event)
+    ts_event = _newest(payload.b, payload.a)
+    bids = _levels(payload.b) if payload.b else []
+    asks = _levels(payload.a) if payload.a else []
     checksum = payload.c
     if not checksum:
         return Delta(pair, 0, 0, 0, bids, asks, ts_event)
     if not (checksum.isdecimal() and checksum.isascii() and len(checksum) <= 10):
         raise DecodeError(f"expected a checksum, found {checksum[:40]!r}")
     return Delta(pair, 0, 0, 0, bids, asks, ts_event, int(checksum))
+
+
+def _levels(levels: list[WireLevel]) -> list[Level]:
+    return [(level.price, level.volume) for level in levels]
+
+
+def _newest(bids: list[WireLevel], asks: list[WireLevel]) -> int:
+    """Return the time of the newest level, ns; 0 where there is none."""
+    levels = bids + asks if bids and asks else bids or asks
+    if not levels:
+        return 0
+    if len(levels) == 1:
+        return nanoseconds_of(levels[0].time)
+    return nanoseconds_of(max([level.time for level in levels]))
 
 
 def _joined(first: BookPayload, second: BookPayload) -> BookPayload:
