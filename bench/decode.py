@@ -19,12 +19,14 @@ from typing import Any, Final
 
 import msgspec
 
-from bench.environments import PEERS, environment
+from bench.environments import PEERS, compiled, environment
 from bench.harness import RECORDINGS, Options, note, options, report
 from bench.replay import Request
 from bench.tapes import Recording, made_up, recorded
 
+ROOT: Final = Path(__file__).resolve().parent.parent
 OURS: Final = "ours"
+COMPILED: Final = "ours, compiled"
 ROUND_FRAMES: Final = 500
 """Least frames of one measurement: a short recording is played several times."""
 ROUNDS_MIN: Final = 5
@@ -48,11 +50,11 @@ class Figures(msgspec.Struct, frozen=True):
 class Side:
     """A program that plays recordings: ours, or a peer's."""
 
-    def __init__(self, name: str, command: list[str | Path]) -> None:
+    def __init__(self, name: str, command: list[str | Path], folder: Path = ROOT) -> None:
         self.name = name
         self._process = subprocess.Popen(
             command,
-            cwd=Path(__file__).resolve().parent.parent,
+            cwd=folder,
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
         )
@@ -83,8 +85,9 @@ class Side:
 class Run(msgspec.Struct):
     """One recording, with rows or without: frames a second of each side, and their ratio to ours.
 
-    `ratio` is of our default Python, `ratio_same_python` of ours under the peer's own. `rows` are
-    how many a side makes, `equal_rows` names the peers whose prices and sizes in them are ours.
+    `ratio` is of our default Python, `ratio_same_python` of ours under the peer's own,
+    `ratio_compiled` of our core compiled by mypyc, under our default Python. `rows` are how many a
+    side makes, `equal_rows` names the peers whose prices and sizes in them are ours.
     """
 
     recording: str
@@ -95,6 +98,7 @@ class Run(msgspec.Struct):
     frames_s: dict[str, int] = {}
     ratio: dict[str, float] = {}
     ratio_same_python: dict[str, float] = {}
+    ratio_compiled: dict[str, float] = {}
     problems: dict[str, str] = {}
 
 
@@ -130,6 +134,9 @@ def our_side() -> list[Side]:
 def all_sides() -> list[Side]:
     """Return our core, and for each peer that can be had: it, and our core under its Python."""
     sides = our_side()
+    folder = compiled()
+    if folder is not None:
+        sides.append(Side(COMPILED, [sys.executable, "-m", "bench.replay"], folder))
     program = Path(__file__).with_name("peer.py")
     for peer in PEERS:
         python = environment(peer)
@@ -187,6 +194,8 @@ def _run(recording: Recording, sides: list[Side], *, rows: bool, seconds: float)
         if not peer.startswith(OURS):
             run.ratio[peer] = _ratio(times[peer], times[OURS])
             run.ratio_same_python[peer] = _ratio(times[peer], times[_under(peer)])
+            if COMPILED in times:
+                run.ratio_compiled[peer] = _ratio(times[peer], times[COMPILED])
     return run, own
 
 
@@ -213,7 +222,7 @@ def _ratio(theirs: list[float], ours: list[float]) -> float:
 def geomeans(runs: list[Run]) -> dict[str, dict[str, float]]:
     """Return geometric means of the ratios: to each peer, and to the better one each time."""
     means: dict[str, dict[str, float]] = {}
-    for kind in ("ratio", "ratio_same_python"):
+    for kind in ("ratio", "ratio_same_python", "ratio_compiled"):
         for rows in (True, False):
             ratios: dict[str, list[float]] = {}
             for run in runs:

@@ -2,13 +2,16 @@
 
 cryptofeed needs Python 3.12 or newer, and a version of it may not install under the newest. Each
 gets a virtual environment under `var/bench`, made once from PyPI, together with the one package
-that our core needs: so both sides can also be compared on the very same interpreter.
+that our core needs: so both sides can also be compared on the very same interpreter. Beside them
+lies a copy of our core that mypyc has compiled, an experiment: nothing else uses it.
 """
 
+import hashlib
 import os
 import shutil
 import subprocess
-from collections.abc import Iterator
+import sys
+from collections.abc import Iterator, Sequence
 from importlib.metadata import version
 from pathlib import Path
 from typing import Final
@@ -20,6 +23,22 @@ from bench.harness import note
 FOLDER: Final = Path(__file__).resolve().parent.parent / "var" / "bench"
 MINORS: Final = (12, 13, 14)
 """Minor versions of Python 3 under which cryptofeed may run."""
+COMPILED: Final = (
+    "audit",
+    "book",
+    "columns",
+    "continuity",
+    "decimals",
+    "facts",
+    "instrument",
+    "instruments",
+    "pipeline",
+    "published",
+    "retained",
+    "statistics",
+    "sync",
+)
+"""Modules of `core` without msgspec's structs, which mypyc would not speed up."""
 MAKE_S: Final = 300
 """Longest time to make an environment, s."""
 
@@ -63,6 +82,28 @@ def pythons() -> dict[int, Path]:
     return found
 
 
+def compiled() -> Path | None:
+    """Return a folder with our core compiled, made if need be; None where that cannot be done."""
+    root = Path(__file__).resolve().parent.parent
+    folder, stamp = FOLDER / "mypyc", hashlib.blake2b(digest_size=16)
+    for source in sorted([*root.glob("core/**/*.py"), root / "bench" / "replay.py"]):
+        stamp.update(source.read_bytes())
+    done = folder / "done"
+    if done.is_file() and done.read_text() == stamp.hexdigest():
+        return folder
+    note("compiling the core with mypyc")
+    shutil.rmtree(folder, ignore_errors=True)
+    for package in ("core", "bench"):
+        ignored = shutil.ignore_patterns("__pycache__")
+        shutil.copytree(root / package, folder / package, ignore=ignored)
+    (folder / "mypy.ini").write_text("[mypy]\nexplicit_package_bases = True\n")
+    command = [sys.executable, "-m", "mypyc", *[f"core/{name}.py" for name in COMPILED]]
+    if not _runs(command, "mypyc", folder):
+        return None
+    done.write_text(stamp.hexdigest())
+    return folder
+
+
 def _candidates(minor: int) -> Iterator[Path]:
     for name in (f"python3.{minor}", "python3"):
         on_path = shutil.which(name)
@@ -84,16 +125,20 @@ def _is_made(folder: Path, base: Path, peer: Peer) -> bool:
     make: list[str | Path] = [base, "-m", "venv", folder]
     install: list[str | Path] = [python, "-m", "pip", "install", "--quiet", peer.requirement]
     install.append(f"msgspec=={version('msgspec')}")
-    for command in (make, install):
-        try:
-            done = subprocess.run(command, capture_output=True, timeout=MAKE_S, check=False)
-        except (OSError, subprocess.TimeoutExpired) as error:
-            note(f"{peer.name}: {error}")
-            return False
-        if done.returncode:
-            note(f"{peer.name}: {done.stderr.decode(errors='replace').strip()[-300:]}")
-            return False
-    return _is_complete(python)
+    FOLDER.mkdir(parents=True, exist_ok=True)
+    return all(_runs(each, peer.name, FOLDER) for each in (make, install)) and _is_complete(python)
+
+
+def _runs(command: Sequence[str | Path], name: str, folder: Path) -> bool:
+    """Run a command in a folder; say whether it succeeded, and tell a person if not."""
+    try:
+        done = subprocess.run(command, cwd=folder, capture_output=True, timeout=MAKE_S, check=False)
+    except (OSError, subprocess.TimeoutExpired) as error:
+        note(f"{name}: {error}")
+        return False
+    if done.returncode:
+        note(f"{name}: {done.stderr.decode(errors='replace').strip()[-300:]}")
+    return done.returncode == 0
 
 
 def _output(python: Path, code: str) -> str:
