@@ -20,6 +20,7 @@ from typing import Any
 import clickhouse_connect
 import msgspec
 from aiokafka import AIOKafkaConsumer, AIOKafkaProducer, TopicPartition
+from clickhouse_connect.driver.client import Client
 
 from core.events import Events
 from infra.cli.migrate import migrate
@@ -81,19 +82,31 @@ class Rig:
 
     def query(self, sql: str) -> list[Any]:
         """Ask the database."""
-        with clickhouse_connect.get_client(
+        with self._client() as client:
+            return list(client.query(sql).result_rows)
+
+    def command(self, sql: str) -> None:
+        """Tell the database."""
+        with self._client() as client:
+            client.command(sql)
+
+    def _client(self) -> Client:
+        return clickhouse_connect.get_client(
             host=self.clickhouse.host,
             port=self.clickhouse.port,
             username=self.clickhouse.user,
             password=self.clickhouse.password,
             database=self.database,
             autogenerate_session_id=False,
-        ) as client:
-            return list(client.query(sql).result_rows)
+        )
 
     def count(self, table: str = "trades") -> int:
         """Rows of a table."""
         return int(self.query(f"SELECT count() FROM {table}")[0][0])
+
+    def stored_in(self, partition: int) -> int:
+        """Trades of one partition."""
+        return int(self.query(f"SELECT count() FROM trades WHERE partition = {partition}")[0][0])
 
     async def stored(self, rows: int, table: str = "trades", timeout_s: float = DEADLINE_S) -> None:
         """Wait until a table has at least so many rows."""
@@ -163,9 +176,9 @@ class Rig:
             check=False,
         )
 
-    def reconcile(self) -> dict[str, Any]:
+    def reconcile(self, *kinds: str) -> dict[str, Any]:
         """Run `streamgauge reconcile` and return what it says."""
-        done = self.run("reconcile", "--json")
+        done = self.run("reconcile", *kinds, "--json")
         assert done.stdout, done.stderr
         outcome: dict[str, Any] = json.loads(done.stdout)
         assert done.returncode == (0 if outcome["ok"] else 1), done.stderr
@@ -287,10 +300,13 @@ class SinkProcess:
             return 0, {}
 
     def metric(self, name: str) -> float:
-        """Return the sum of a metric over its labels."""
+        """Return the sum of a metric over its labels; 0 while nothing answers."""
         url = f"http://127.0.0.1:{self.port}/metrics"
-        with urllib.request.urlopen(url, timeout=5) as reply:
-            lines = reply.read().decode().splitlines()
+        try:
+            with urllib.request.urlopen(url, timeout=5) as reply:
+                lines = reply.read().decode().splitlines()
+        except OSError:
+            return 0.0
         return sum(
             float(line.rpartition(" ")[2])
             for line in lines
