@@ -15,9 +15,7 @@ from zlib import crc32
 from core.decimals import (
     DecimalError,
     are_positive,
-    decimals_of,
     integers,
-    mantissa,
     normalised,
     plain,
     render,
@@ -32,6 +30,8 @@ _CACHE_MAX: Final = 16_384
 """Texts of prices and of sizes remembered per book; a cache is emptied when it is full."""
 _MARKS_MAX: Final = 64
 """Levels whose digits under the checksum one side remembers."""
+_SHORT: Final = 18
+"""Digits of a number that cannot pass the limits of `core.decimals`."""
 _BELOW_ALL: Final = -(10**60)
 _ABOVE_ALL: Final = 10**60
 """Lower and higher than every key."""
@@ -123,8 +123,9 @@ class BookSide:
 
     def rescale(self, factor: int) -> None:
         """Multiply every key by `factor`; what was remembered of prices is forgotten."""
-        sizes = {key * factor: size for key, size in self.sizes.items()}
-        self.hold([key * factor for key in self.keys], sizes)
+        if self.keys:
+            sizes = {key * factor: size for key, size in self.sizes.items()}
+            self.hold([key * factor for key in self.keys], sizes)
         if self.floor is not None:
             self.floor *= factor
         self.prices = {}
@@ -330,14 +331,22 @@ class OrderBook:
 
     def _read_price(self, text: str, side: BookSide) -> int:
         """Return the key of a price that is not remembered, refining the exponent if need be."""
-        canonical = plain(text)
-        decimals = decimals_of(canonical)
+        whole, point, places = text.partition(".")
+        digits = whole + places
+        is_plain = digits.isdecimal() and digits.isascii() and whole and (places or not point)
+        if not is_plain or len(digits) > _SHORT:
+            whole, _, places = plain(text).partition(".")
+            digits = whole + places
+        decimals = len(places)
         if decimals > self.exponent:
             # Keys are others from here on; with them goes all that was derived from them.
             self._refine(decimals)
+        value = int(digits)
+        if decimals < self.exponent:
+            value *= 10 ** (self.exponent - decimals)
         if len(side.prices) >= _CACHE_MAX:
             side.prices = {}
-        key = side.prices[text] = side.sign * mantissa(canonical, self.exponent)
+        key = side.prices[text] = value if side.sign > 0 else -value
         return key
 
     def _read_size(self, text: str) -> str:

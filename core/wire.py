@@ -78,7 +78,7 @@ def decimal_text(value: Number) -> str:
         DecodeError: not a finite non-negative decimal.
     """
     try:
-        return plain(number(value))
+        return plain(value if type(value) is str else number(value))
     except DecimalError as error:
         raise DecodeError(str(error)) from error
 
