@@ -270,3 +270,70 @@ def test_faults_hold_texts_of_a_bounded_length() -> None:
     assert msgspec.structs.astuple(faults[0])[:2] == (0, 0)
     assert [fault.index for fault in faults] == [0, 1]
     assert facts.decode_errors == facts.window_decode_errors == 1
+
+
+# -- the depth that the venue keeps, and states in the statistics --
+
+
+def deep(symbol: str = "A") -> Snapshot:
+    levels = [(f"{50 - n}.5", "1") for n in range(40)]
+    return Snapshot(symbol, 0, levels, [("99.5", "1")], 0)
+
+
+def depth_of(desk: Desk) -> int:
+    return len(desk.instruments.by_symbol["A"].book.book.bids)
+
+
+def test_depth_is_that_of_the_plan_until_the_venue_says_another() -> None:
+    desk = Desk("kraken", ("A",))
+    desk.take(deep())
+    assert depth_of(desk) == 10
+
+    desk.take(Subscribed(1, ("book:A",), depths=(("A", 25),)), deep())
+    assert depth_of(desk) == 25
+    desk.instruments.plan(Shard("kraken", "s", ("A",), 10))
+    desk.take(deep())
+    assert depth_of(desk) == 25
+
+
+def test_depth_is_known_to_a_reader_who_starts_in_the_middle_once_the_plan_is_repeated() -> None:
+    desk = Desk("kraken", ())
+    desk.take(deep())
+    assert depth_of(desk) == 40
+    desk.instruments.plan(Shard("kraken", "s", ("A",), 25))
+    desk.take(deep())
+
+    assert depth_of(desk) == 25
+
+
+def test_depth_of_a_venue_that_sends_removals_is_its_own() -> None:
+    desk = Desk("deribit", ("A",))
+    desk.take(Subscribed(1, depths=(("A", 25),)), deep())
+
+    assert depth_of(desk) == 40
+
+
+def test_trades_of_a_symbol_that_was_given_up_are_not_followed_on() -> None:
+    desk = Desk()
+    desk.take(trade(5))
+    for symbols in (("B",), ("A", "B")):
+        desk.instruments.plan(Shard("deribit", "s", symbols, 10))
+
+    assert desk.take(trade(50)).faults == []
+
+
+def test_states_are_noted_when_they_change() -> None:
+    desk = Desk(symbols=("A",))
+    desk.take(snapshot("A"))
+    desk.number += 9
+    desk.take(Unsubscribed("A"))
+    desk.number += 19
+    desk.take(snapshot("A"))
+    desk.number += 29
+    desk.take(Subscribed(1))
+    desk.instruments.distrust()
+    second = desk.instruments.by_symbol["A"].book_stream.close(
+        number=0, index=0, ts=0, ts_mono=desk.number + 40, window_ns=1, counters=None
+    )
+
+    assert (second.syncing_ns, second.live_ns, second.stale_ns) == (20, 10 + 30, 40)

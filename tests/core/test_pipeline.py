@@ -18,6 +18,7 @@ from core.frames import (
     FrameKind,
     Resync,
     TickStatus,
+    chained,
 )
 from core.pipeline import PipelineSettings, ShardPipeline
 from tests.core.transcripts import SYMBOLS, Writer, cut, pipeline_of, read_transcript
@@ -325,3 +326,73 @@ def test_batch_without_frames_implies_nothing() -> None:
 
     assert facts_of(events) == []
     assert pipeline.instruments == {}
+
+
+def test_batch_of_another_history_breaks_the_chain_once_and_gives_up_every_book() -> None:
+    """Whole in itself, but not what followed."""
+    batches = batches_of("kraken_futures")
+    pipeline, _ = fed("kraken_futures", batches[:8])
+    frames = batches[8].frames
+    other = bytes([7]) * 16
+    strange = msgspec.structs.replace(
+        batches[8], chain_before=other, chain=chained(other, frames), frames=frames
+    )
+    events = pipeline.feed(strange)
+
+    (fault,) = events.faults
+    assert (fault.kind, fault.found) == (FaultKind.CHAIN_BROKEN, other.hex())
+    assert {each.book.state for each in pipeline.instruments.values()} == {BookState.STALE}
+
+
+def test_book_is_sampled_by_the_first_frame_at_the_very_end_of_an_interval() -> None:
+    transcript = read_transcript("kraken_futures")
+    frames = [frame for frame in transcript.frames() if frame.ts_mono < NS]
+    pipeline = pipeline_of(transcript.exchange)
+    (batch,) = cut(
+        [*frames, *(_at(frames[-1], mono) for mono in (NS - 1, NS, NS + 1, 2 * NS - 1))],
+        1000,
+        "kraken_futures",
+    )
+    events = pipeline.feed(batch)
+
+    assert {batch.frames[book.number].ts_mono for book in events.books} == {NS}
+
+
+def _at(frame: Frame, mono: int) -> Frame:
+    return Frame(FrameKind.PING, frame.ts_recv, mono, "", b"")
+
+
+def test_connection_is_open_from_its_handshake_to_its_end() -> None:
+    opening = read_transcript("deribit").opening()
+    closed = b'{"code":1006,"reason":"","by":"network"}'
+    steps = [
+        *((NS, FrameKind.TICK, TICK[1]), (NS + 300, FrameKind.RECEIVED_BINARY, b"12345")),
+        *((NS + 500, FrameKind.CLOSE, closed), (2 * NS, FrameKind.TICK, b'{"connected":false}')),
+    ]
+    later = [Frame(kind, 10**18 + mono, mono, "", payload) for mono, kind, payload in steps]
+    _, (events,) = fed("deribit", cut([*opening, *later], 1000, "deribit"))
+    first, second = (each for each in events.seconds if each.channel == "connection")
+
+    start = opening[0].ts_mono
+    assert (first.live_ns, first.empty_ns, first.window_ns) == (NS - start, 0, NS - start)
+    assert (second.live_ns, second.empty_ns, second.window_ns) == (500, NS - 500, NS)
+    assert (second.frames, second.bytes) == (1, 5)
+    assert second.book_state is BookState.EMPTY
+    assert {each.book_state for each in events.seconds if each.channel == "trades"} == {None}
+
+
+def test_request_that_failed_leaves_nothing_to_be_joined() -> None:
+    transcript = read_transcript("binance")
+    pipeline = pipeline_of(transcript.exchange)
+    until = next(n for n, line in enumerate(transcript.lines) if line.expect)
+    frames = transcript.frames()[: 3 + until]
+    request = next(frame for frame in frames if frame.kind is FrameKind.REQUEST)
+    symbol = transcript.header.symbols[0]
+    assert symbol in request.where
+    failed = msgspec.structs.replace(request, kind=FrameKind.REQUEST_FAILED, payload=b"HTTP 500")
+    fed_batches = cut([*frames, request, failed], 1000, "binance")
+    (events,) = [pipeline.feed(batch) for batch in fed_batches]
+
+    (fault,) = events.faults
+    assert (fault.kind, fault.found) == (FaultKind.REQUEST_FAILED, "HTTP 500")
+    assert not pipeline.instruments[symbol].book._retaining
