@@ -68,7 +68,9 @@ def test_difference_names_the_first_level_that_differs() -> None:
 
 
 def change(levels: int, last: int) -> Delta:
-    return Delta("S", last, last - 1, last, [("1", "1")] * levels, [], 0)
+    half = levels // 2
+    bids, asks = [("1", "1")] * half, [("2", "1")] * (levels - half)
+    return Delta("S", last, last - 1, last, bids, asks, 0)
 
 
 @settings(max_examples=50, deadline=None, derandomize=True)
@@ -82,7 +84,9 @@ def test_retained_changes_are_the_newest_that_fit(weights: list[int]) -> None:
         after = [delta.last for delta, _ in kept]
         assert is_whole is (after == [*before, last])
         lost = lost or not is_whole
-        assert sum(len(delta.bids) + 1 for delta, _ in kept) <= RETAINED_LEVELS_MAX
+        assert (
+            sum(len(delta.bids) + len(delta.asks) + 1 for delta, _ in kept) <= RETAINED_LEVELS_MAX
+        )
 
     assert [delta.last for delta, _ in kept] == list(range(len(weights)))[
         len(weights) - len(kept) :
