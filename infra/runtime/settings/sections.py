@@ -272,7 +272,7 @@ class SinkSettings(Section, frozen=True, kw_only=True):
     """Rows that close a block, rows."""
     block_age_ms: Annotated[int, Meta(ge=1, le=600_000)] = 1000
     """Age of its first record that closes a block, ms."""
-    block_bytes: Annotated[int, Meta(ge=1_024, le=1_073_741_824)] = 6_291_456
+    block_bytes: Annotated[int, Meta(ge=1_024, le=1_073_741_824)] = 4_194_304
     """Record bytes that close a block, bytes."""
     queue_blocks: Annotated[int, Meta(ge=1, le=1_000)] = 3
     """Times `block_rows`, and times `block_bytes`, that one worker may hold in memory, all
