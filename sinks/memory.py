@@ -28,8 +28,9 @@ def _return_large_buffers() -> None:
     mallopt = getattr(ctypes.CDLL(None), "mallopt", None)
     if mallopt is not None:
         mallopt(_M_MMAP_THRESHOLD, _LARGE_BYTES)
-        # Every insert is a thread of its own, and every thread would get a heap of its own.
-        mallopt(_M_ARENA_MAX, 1)
+        # Every insert is a thread of its own, and every thread would get a heap of its own
+        # (150,000 books waiting: 235 MB without, 225 with two, 185 with one, which inserts share).
+        mallopt(_M_ARENA_MAX, 2)
 
 
 def _leave_out_dataframes() -> None:
