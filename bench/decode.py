@@ -41,7 +41,7 @@ class Figures(msgspec.Struct, frozen=True):
     python: str = ""
     seconds: float = 0.0
     frames: int = 0
-    rows: int = 0
+    rows: dict[str, int] = {}
     digest: int = 0
     books: dict[str, int] = {}
     error: str = ""
@@ -93,7 +93,7 @@ class Run(msgspec.Struct):
     recording: str
     frames: int
     with_rows: bool
-    rows: dict[str, int] = {}
+    rows: dict[str, dict[str, int]] = {}
     equal_rows: list[str] = []
     frames_s: dict[str, int] = {}
     ratio: dict[str, float] = {}
@@ -245,7 +245,7 @@ def _described(run: Run) -> str:
     speeds = ", ".join(f"{name} {speed}" for name, speed in run.frames_s.items())
     ratios = ", ".join(f"{ratio:.2f} x {peer}" for peer, ratio in run.ratio.items())
     problems = "".join(f"; {name}: {problem}" for name, problem in run.problems.items())
-    rows = f"{run.rows[OURS]} rows" if run.with_rows else "no rows"
+    rows = f"{sum(run.rows[OURS].values())} rows" if run.with_rows else "no rows"
     return f"{run.recording}, {rows}: {speeds} frames/s; {ratios or 'alone'}{problems}"
 
 

@@ -84,9 +84,6 @@ class Rows:
         self.books: list[list[Any]] = [[] for _ in range(8)]
         self.second: int | None = None
 
-    def __len__(self) -> int:
-        return len(self.trades[0]) + len(self.books[0])
-
     async def trade(self, trade: Any, received: float) -> None:
         """Store a trade."""
         row = (
@@ -123,6 +120,10 @@ class Rows:
                 for column, value in zip(self.books, row, strict=True):
                     column.append(value)
         self.second = second
+
+    def counts(self) -> dict[str, int]:
+        """Return how many rows there are, by table."""
+        return {"books": len(self.books[0]), "trades": len(self.trades[0])}
 
     def digest(self) -> int:
         """Return a sum over all rows' prices and sizes, whatever their order."""
@@ -172,8 +173,8 @@ class Player:
             "python": sys.version.split()[0],
             "seconds": seconds,
             "frames": len(tape.frames) * request["rounds"],
-            "rows": len(rows) if rows else 0,
-            "digest": rows.digest() if rows else 0,
+            "rows": {} if rows is None else rows.counts(),
+            "digest": 0 if rows is None else rows.digest(),
             "books": {name: crc32(book.book) for name, book in sorted(feed._l2_book.items())},
         }
 
@@ -199,7 +200,7 @@ class Player:
             config={"log": {"disabled": True}, kind.id.lower(): keys},
             symbols=list(self.symbols.get(kind.id)[0]),
             channels=list(channels),
-            callbacks={channels[0]: ignore, channels[1]: rows.trade if rows else ignore},
+            callbacks={channels[0]: ignore, channels[1]: ignore if rows is None else rows.trade},
             checksum_validation=True,
             **request.get("options", {}),
         )

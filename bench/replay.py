@@ -55,7 +55,7 @@ class Answer(msgspec.Struct, frozen=True):
     python: str
     seconds: float
     frames: int
-    rows: int
+    rows: dict[str, int]
     digest: int
     books: dict[str, int]
 
@@ -68,8 +68,9 @@ class Rows:
             kind: RowBuffer(kind, Place("log", kind, 0)) for kind in ("trades", "books", "faults")
         }
 
-    def __len__(self) -> int:
-        return sum(map(len, self._buffers.values()))
+    def counts(self) -> dict[str, int]:
+        """Return how many rows there are, by table that both sides have."""
+        return {kind: len(self._buffers[kind]) for kind in DIGESTED}
 
     def digest(self) -> int:
         """Return a sum over all books' and trades' prices and sizes, whatever their order."""
@@ -138,7 +139,7 @@ def play(request: Request, tape: list[FrameBatch]) -> Answer:
         python=sys.version.split()[0],
         seconds=seconds,
         frames=received * request.rounds,
-        rows=len(rows) if request.rows else 0,
+        rows=rows.counts() if request.rows else {},
         digest=rows.digest() if request.rows else 0,
         books=books,
     )
