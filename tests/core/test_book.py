@@ -173,6 +173,97 @@ def test_book_replaced_by_what_cannot_be_read_is_empty(levels: list[Level], bad:
         assert book.best_bid() is None
 
 
+# -- what is kept between changes --
+
+FEW = st.tuples(
+    st.sampled_from(["bid", "bid", "ask", "ask", "cut", "replace"]),
+    st.integers(1, 14),
+    st.sampled_from(["0.0", "1.0", "2.0", "3.5"]),
+)
+
+
+@settings(max_examples=150, deadline=None, derandomize=True)
+@given(steps=st.lists(FEW, min_size=5, max_size=40), depth=st.sampled_from([1, 3, 10, 12]))
+def test_book_tells_no_level_as_it_was_before(
+    steps: list[tuple[str, int, str]], depth: int
+) -> None:
+    """Few levels that change again and again, asked for after every change."""
+    book, model = OrderBook(), Model()
+    publisher = Publisher(depth)
+    for action, tick, size in steps:
+        bids: list[Level] = [(f"{50 - tick}.0", size)] if action == "bid" else []
+        asks: list[Level] = [(f"{50 + tick}.0", size)] if action == "ask" else []
+        if action == "cut":
+            book.bids.truncate(tick)
+            model.bids = dict(sorted(model.bids.items(), reverse=True)[:tick])
+        elif action == "replace":
+            bids, asks = model.ladder("bids", tick), [(f"{60 + tick}.0", size)]
+            bids = [(f"{price}.0", f"{Decimal(units):.1f}") for price, units in bids]
+            book.replace(bids, asks)
+            model.replace(bids, asks)
+        else:
+            book.apply(bids, asks)
+            model.apply(bids, asks)
+
+        top = publisher.top(book)
+        ladders = model.ladder("bids", depth), model.ladder("asks", depth)
+        assert top.digest == ladder_crc32(*ladders)
+        scale = Decimal(1).scaleb(-top.size_exponent)
+        for sizes, ladder in zip((top.bid_sizes, top.ask_sizes), ladders, strict=True):
+            assert [units * scale for units in sizes] == [Decimal(units) for _, units in ladder]
+        whole = [
+            [(f"{price}.0", f"{Decimal(units):.1f}") for price, units in model.ladder(side)]
+            for side in ("bids", "asks")
+        ]
+        assert naive_checksum(whole[0], whole[1]) == book.checksum()
+
+
+def test_book_whose_tops_differ_in_depth_is_shallow_where_it_is() -> None:
+    book = OrderBook()
+    book.replace([("10", "1"), ("9", "1")], [("11", "1"), ("12", "1"), ("13", "1")], limit=3)
+    assert not Publisher(3).top(book).is_shallow
+    book.apply([], [("13", "0")])
+    assert Publisher(3).top(book).is_shallow
+    book.replace([("10", "1"), ("9", "1"), ("8", "1")], [("11", "1")])
+    assert not Publisher(5).top(book).is_shallow
+    assert book.bids.floor is None
+
+
+@pytest.mark.parametrize(
+    ("size", "fits"),
+    [
+        ("9223372036854775807", True),
+        ("9223372036854775808", False),
+        ("9.223372036854775807", True),
+        ("10.000000000000000000000", True),
+        ("0.000100000000000000000", True),
+        ("99.123456789012345678", False),
+    ],
+)
+def test_book_is_published_only_as_64_bit_integers(size: str, fits: bool) -> None:
+    book = OrderBook()
+    book.replace([("1.5", size)], [("2.5", size)])
+    if not fits:
+        with pytest.raises(DecimalError):
+            Publisher(5).top(book)
+        return
+    top = Publisher(5).top(book)
+
+    assert top.size_exponent <= 18
+    scale = Decimal(1).scaleb(-top.size_exponent)
+    assert [units * scale for units in top.bid_sizes + top.ask_sizes] == [Decimal(size)] * 2
+
+
+def test_book_remembers_a_bounded_number_of_texts() -> None:
+    book = OrderBook()
+    for n in range(40_000):
+        book.apply([("1.5", f"{n}.5"), (f"{n}.25", "0")], [])
+
+    assert len(book._amounts) <= 16_384
+    assert len(book.bids.prices) <= 16_384
+    assert book.best_bid() == ("1.5", "39999.5")
+
+
 # -- the depth that is proven --
 
 
@@ -271,3 +362,32 @@ def test_checksum_of_every_recorded_kraken_update_agrees() -> None:
     ]
 
     assert sum(book.get("checksum_ok", 0) for book in counted) > 1000
+
+
+@pytest.mark.parametrize("place", range(12))
+def test_checksum_covers_the_best_ten_levels_and_no_other(place: int) -> None:
+    """The tenth level too, when it changes after it was summed up."""
+    bids = [(f"{50 - n}.5", "1.0") for n in range(12)]
+    asks = [(f"{60 + n}.5", "1.0") for n in range(12)]
+    for side in (0, 1):
+        book = OrderBook()
+        book.replace(bids, asks)
+        before = book.checksum()
+        levels = [bids, asks][side]
+        changed = [*levels[:place], (levels[place][0], "7.0"), *levels[place + 1 :]]
+        book.apply(*([[changed[place]], []] if side == 0 else [[], [changed[place]]]))
+
+        wanted = naive_checksum(*([changed, asks] if side == 0 else [bids, changed]))
+        assert wanted == book.checksum()
+        assert (wanted == before) is (place >= 10)
+
+
+def test_book_cut_below_what_was_published_forgets_it() -> None:
+    book = OrderBook()
+    book.replace([(f"{50 - n}.5", "1.0") for n in range(12)], [])
+    publisher = Publisher(5)
+    publisher.top(book)
+    book.checksum()
+    book.bids.truncate(3)
+
+    assert len(publisher.top(book).bid_prices) == 3
