@@ -87,7 +87,7 @@ class Run(msgspec.Struct):
 
     `ratio` is of our default Python, `ratio_same_python` of ours under the peer's own,
     `ratio_compiled` of our core compiled by mypyc, under our default Python. `rows` are how many a
-    side makes, `equal_rows` names the peers whose prices and sizes in them are ours.
+    side makes, `equal_rows` names the peers whose books in them are level by level ours.
     """
 
     recording: str

@@ -24,11 +24,9 @@ from core.pipeline import PipelineSettings, ShardPipeline
 from core.rows import COLUMNS, Place, RowBuffer
 from core.tape import batches, read_tape
 
-DIGESTED: Final = {
-    "books": ("bid_prices", "bid_sizes", "ask_prices", "ask_sizes"),
-    "trades": ("price", "size"),
-}
-"""Columns by kind that both sides have in the same form."""
+COUNTED: Final = ("books", "trades")
+DIGESTED: Final = ("bid_prices", "bid_sizes", "ask_prices", "ask_sizes")
+"""Tables, and columns of `books`, that both sides have in the same form."""
 NEVER: Final = 1 << 62
 """Between two samples of books that are not wanted, ns."""
 
@@ -70,16 +68,13 @@ class Rows:
 
     def counts(self) -> dict[str, int]:
         """Return how many rows there are, by table that both sides have."""
-        return {kind: len(self._buffers[kind]) for kind in DIGESTED}
+        return {kind: len(self._buffers[kind]) for kind in COUNTED}
 
     def digest(self) -> int:
-        """Return a sum over all books' and trades' prices and sizes, whatever their order."""
-        digest = 0
-        for kind, names in DIGESTED.items():
-            columns = dict(zip(COLUMNS[kind], self._buffers[kind].columns, strict=True))
-            rows = zip(*[columns[name] for name in names], strict=True)
-            digest += sum(zlib.crc32(b"".join(values)) for values in rows)
-        return digest
+        """Return a sum over all books' prices and sizes, whatever their order."""
+        columns = dict(zip(COLUMNS["books"], self._buffers["books"].columns, strict=True))
+        rows = zip(*[columns[name] for name in DIGESTED], strict=True)
+        return sum(zlib.crc32(b"".join(values)) for values in rows)
 
     def add(self, events: Events, offset: int) -> None:
         """Store the facts of one raw record."""
