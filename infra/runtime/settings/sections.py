@@ -194,7 +194,7 @@ class ProducerSettings(Section, frozen=True, kw_only=True):
     """Sockets that carry every shard; 2 measures each against the other."""
     batch_frames: Annotated[int, Meta(ge=1, le=10_000)] = 50
     """Most frames of one connection in a Kafka record, frames."""
-    batch_age_ms: Annotated[int, Meta(ge=0, le=10_000)] = 50
+    batch_age_ms: Annotated[int, Meta(ge=0, le=10_000)] = 100
     """Longest time a frame waits for its record to fill, ms."""
     batch_bytes: Annotated[int, Meta(ge=1_024, le=67_108_864)] = 524_288
     """Payload that closes a record early, bytes."""
@@ -223,7 +223,7 @@ class ProducerSettings(Section, frozen=True, kw_only=True):
     backoff_cap_ms: Annotated[int, Meta(ge=1, le=3_600_000)] = 30_000
     """Upper limit that doubling stops at, ms."""
     backoff_reset_ms: Annotated[int, Meta(ge=0, le=86_400_000)] = 60_000
-    """A socket that stays open this long without a fault resets the doubling, ms."""
+    """A socket that stays open this long resets the doubling, ms."""
     snapshot_interval_s: Annotated[int, Meta(ge=1, le=86_400)] = 60
     """Each book is compared with a fresh snapshot this often, s, spread evenly over the books.
     `processor.warmup_s` must be more than twice this."""
