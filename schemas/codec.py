@@ -34,6 +34,9 @@ _KINDS: Final = {int(kind): kind for kind in FrameKind}
 _FAULTS: Final = {int(kind): kind for kind in FaultKind}
 _STATES: Final = {int(state): state for state in BookState}
 _EXPONENT_MAX: Final = 2 * MAX_DECIMALS
+_encode_texts: Final = msgspec.json.Encoder().encode
+_decode_texts: Final = msgspec.json.Decoder(list[str]).decode
+"""Columns of text, several times as fast as an Avro array of strings."""
 _LADDERS: Final = ("bid_prices", "bid_sizes", "ask_prices", "ask_sizes")
 
 
@@ -139,11 +142,11 @@ def _decode_trades(value: bytes | None) -> TradeBatch:
         header=_header(record),
         numbers=numbers,
         indices=_unpacked(record["indices"], "i"),
-        symbols=record["symbols"],
-        trade_ids=record["trade_ids"],
+        symbols=_texts(record["symbols"]),
+        trade_ids=_texts(record["trade_ids"]),
         sequences=_unpacked(record["sequences"], "q"),
-        prices=record["prices"],
-        sizes=record["sizes"],
+        prices=_texts(record["prices"]),
+        sizes=_texts(record["sizes"]),
         sides=record["sides"],
         ts_event=_unpacked(record["ts_event"], "q"),
         ts_recv=_unpacked(record["ts_recv"], "q"),
@@ -210,11 +213,11 @@ def _trade_columns(events: Events) -> dict[str, Any]:
     return {
         "numbers": _packed([t.number for t in trades], "q"),
         "indices": _packed([t.index for t in trades], "i"),
-        "symbols": [t.symbol for t in trades],
-        "trade_ids": [t.trade_id for t in trades],
+        "symbols": _encode_texts([t.symbol for t in trades]),
+        "trade_ids": _encode_texts([t.trade_id for t in trades]),
         "sequences": _packed([-1 if t.sequence is None else t.sequence for t in trades], "q"),
-        "prices": [t.price for t in trades],
-        "sizes": [t.size for t in trades],
+        "prices": _encode_texts([t.price for t in trades]),
+        "sizes": _encode_texts([t.size for t in trades]),
         "sides": bytes([t.side for t in trades]),
         "ts_event": _packed([t.ts_event for t in trades], "q"),
         "ts_recv": _packed([t.ts_recv for t in trades], "q"),
@@ -256,6 +259,13 @@ def _unpacked(data: bytes, code: str) -> tuple[int, ...]:
     if rest:
         raise CodecError(f"a packed column of {len(data)} bytes is not a multiple of {size}")
     return struct.unpack(f"<{count}{code}", data)
+
+
+def _texts(data: bytes) -> list[str]:
+    try:
+        return _decode_texts(data)
+    except (msgspec.DecodeError, UnicodeDecodeError) as error:
+        raise CodecError(f"a column of texts that is no JSON array of strings: {error}") from error
 
 
 def _some(facts: list[_Fact], name: str) -> list[_Fact]:
