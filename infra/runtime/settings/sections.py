@@ -268,13 +268,13 @@ class SinkSettings(Section, frozen=True, kw_only=True):
     instance_id: KafkaInstance = ""
     """Name of this worker, kept over restarts and different for each: a worker that comes back
     within the session timeout has its partitions at once. Empty: Kafka names it anew each time."""
-    block_rows: Annotated[int, Meta(ge=1, le=10_000_000)] = 50_000
+    block_rows: Annotated[int, Meta(ge=1, le=10_000_000)] = 25_000
     """Rows that close a block, rows."""
     block_age_ms: Annotated[int, Meta(ge=1, le=600_000)] = 1000
     """Age of its first record that closes a block, ms."""
-    block_bytes: Annotated[int, Meta(ge=1_024, le=1_073_741_824)] = 4_194_304
+    block_bytes: Annotated[int, Meta(ge=1_024, le=1_073_741_824)] = 2_097_152
     """Record bytes that close a block, bytes."""
-    queue_blocks: Annotated[int, Meta(ge=1, le=1_000)] = 3
+    queue_blocks: Annotated[int, Meta(ge=1, le=1_000)] = 6
     """Times `block_rows`, and times `block_bytes`, that one worker may hold in memory, all
     partitions together. When full, Kafka is not read."""
     retry_initial_ms: Annotated[int, Meta(ge=1, le=600_000)] = 200
