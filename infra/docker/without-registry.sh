@@ -51,17 +51,27 @@ engine_pid() {
     pid=$(cat "$state/dockerd.pid" 2>/dev/null) && [[ $(cat "/proc/$pid/comm" 2>/dev/null) == dockerd ]] && echo "$pid"
 }
 
+# Whether docker0 is of an engine of this state that was killed, and of no other that runs.
+left_behind() {
+    [[ -e /sys/class/net/docker0 && -s $state/forward-policy ]] && ! pgrep -x dockerd >/dev/null
+}
+
 start_engine() {
     if engine_pid >/dev/null; then
         say "the engine runs already"
         return
     fi
-    if [[ -e /sys/class/net/docker0 ]]; then
+    if [[ ! -e /sys/class/net/docker0 ]]; then
+        mkdir -p "$state"
+        iptables -S FORWARD | head -n 1 >"$state/forward-policy"
+        cat /proc/sys/net/ipv4/ip_forward >"$state/ip-forward"
+    elif left_behind; then
+        # What was there before is recorded already; now there are the dead engine's own rules.
+        say "an engine of this state did not end in order; its state is taken over"
+        rm -f "$state/dockerd.pid"
+    else
         fail "there is a docker0 already: a Docker engine runs here, use that one"
     fi
-    mkdir -p "$state"
-    iptables -S FORWARD | head -n 1 >"$state/forward-policy"
-    cat /proc/sys/net/ipv4/ip_forward >"$state/ip-forward"
     say "starting dockerd, its data in $state"
     # Published ports are for this machine, whatever a container's starter forgets to say.
     setsid dockerd --data-root "$state/data" --exec-root "$state/exec" --pidfile "$state/dockerd.pid" \
@@ -105,6 +115,10 @@ up() {
 
 down() {
     local pid
+    if ! engine_pid >/dev/null && left_behind; then
+        # Only an engine knows every bridge, mount and rule that one leaves behind when it is killed.
+        start_engine
+    fi
     if pid=$(engine_pid); then
         $client ps -aq | xargs -r $client rm -f >/dev/null
         $client network prune -f >/dev/null
@@ -116,6 +130,10 @@ down() {
             sleep 0.2
         done
         take_back_network
+    fi
+    # An engine binds its data to itself, and does not take back the mount of one that was killed.
+    if ! engine_pid >/dev/null && grep -q " $state/data " /proc/mounts; then
+        umount "$state/data"
     fi
     # Nothing may be mounted below what is deleted.
     if grep -q " $state/" /proc/mounts; then
