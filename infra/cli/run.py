@@ -1,17 +1,24 @@
 """`streamgauge run`: the whole pipeline on this machine."""
 
 import asyncio
+import os
 import signal
 import sys
 from pathlib import Path
+from typing import Final
 
 import click
 import msgspec
 
+from infra.cli.failures import Failure
 from infra.local.process import ServerError
 from infra.run.pipeline import CONFIG_NAME, LocalPipeline, Report, StageEndedError
 from infra.run.screen import Screen
-from infra.runtime.settings import Settings, load
+from infra.runtime.settings import Settings, find_file, load
+from infra.runtime.settings.reading import FILE_VARIABLE, PREFIX
+
+INTERRUPTED: Final = 130
+"""Exit code of a run that was interrupted before it could report (128 + SIGINT)."""
 
 
 @click.command()
@@ -36,28 +43,62 @@ def command(seconds: int | None, folder: Path, symbols: int, rate: float, seed: 
     """Run everything on this machine: Kafka, ClickHouse, simulated exchanges and all stages.
 
     The last line on standard output is one JSON object that says what was moved and whether it
-    equals the simulator's truth. Exit code 0 only if it does.
+    equals the simulator's truth. Exit code 0 only if it does. Ctrl-C ends the run in order; a
+    second one does not wait for the end.
     """
-    # A run that was killed leaves its addresses behind; they are not a setting of this one.
-    (folder / CONFIG_NAME).unlink(missing_ok=True)
-    settings = load()
+    settings = _settings(folder)
     report = asyncio.run(_run(settings, seconds, folder.absolute(), symbols, rate, seed))
+    if report is None:
+        click.echo("interrupted: what Kafka has is stored by the next run", err=True)
+        sys.exit(INTERRUPTED)
     sys.stdout.write(msgspec.json.encode(report).decode() + "\n")
     sys.stdout.flush()
     sys.exit(0 if report.ok else 1)
 
 
+def _settings(folder: Path) -> Settings:
+    """Return the user's settings, and keep them from the processes that are started.
+
+    Those read the file of this run, which has all of them with the addresses on this machine: an
+    address in the environment would win over it. The file of a run, killed or going on beside this
+    one, is no setting of this one.
+    """
+    file = find_file()
+    if file is not None and file.name == CONFIG_NAME:
+        rest = {name: value for name, value in os.environ.items() if name != FILE_VARIABLE}
+        settings = load(environ=rest, folder=folder)
+    else:
+        settings = load()
+    for name in list(os.environ):
+        if name == FILE_VARIABLE or name.startswith(PREFIX):
+            del os.environ[name]
+    return settings
+
+
 async def _run(
     settings: Settings, seconds: int | None, folder: Path, symbols: int, rate: float, seed: int
-) -> Report:
+) -> Report | None:
+    """Run to the end; None where an interrupt did not wait for it."""
     screen = Screen()
     stop = asyncio.Event()
+    pipeline = LocalPipeline(folder, settings, symbols=symbols, rate=rate, seed=seed, screen=screen)
+    running = asyncio.create_task(pipeline.run(seconds, stop))
+
+    def interrupt() -> None:
+        # The first one ends the run in order. While it starts there is nothing to bring to an
+        # end, and whoever asks again while it ends does not want to wait.
+        if pipeline.looking and not stop.is_set():
+            stop.set()
+        else:
+            running.cancel()
+
     loop = asyncio.get_running_loop()
     for number in (signal.SIGINT, signal.SIGTERM):
-        loop.add_signal_handler(number, stop.set)
-    pipeline = LocalPipeline(folder, settings, symbols=symbols, rate=rate, seed=seed, screen=screen)
+        loop.add_signal_handler(number, interrupt)
     try:
-        return await pipeline.run(seconds, stop)
+        return await running
+    except asyncio.CancelledError:
+        return None
     except (ServerError, StageEndedError) as error:
         screen.close()
-        raise click.ClickException(str(error)) from error
+        raise Failure(str(error)) from error

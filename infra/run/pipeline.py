@@ -33,7 +33,13 @@ from infra.run.truth import Truth, Venue, compare
 from infra.run.usage import Usage
 from infra.run.watch import Flow, Lag, Watch
 from infra.runtime.connections import clickhouse_arguments
-from infra.runtime.settings import ExchangeSettings, Settings, to_toml
+from infra.runtime.settings import (
+    ClickHouseSettings,
+    ExchangeSettings,
+    KafkaSettings,
+    Settings,
+    to_toml,
+)
 
 CONFIG_NAME: Final = "run.toml"
 """Name of the running pipeline's settings file; other commands look for it in var/."""
@@ -98,8 +104,12 @@ class LocalPipeline:
             folder / "simulator", symbols=symbols, rate=rate, seed=seed
         )
         self._stages: dict[str, Stage] = {}
+        self._ended: set[str] = set()
         self._usage = Usage()
         self._since_ns = 0
+        self._has_config = False
+        self.looking = False
+        """Everything runs, and the end has not begun."""
         self.problems: list[str] = []
 
     async def run(self, seconds: int | None, stop: asyncio.Event) -> Report:
@@ -114,7 +124,9 @@ class LocalPipeline:
             try:
                 await self._start_stages()
                 started = time.monotonic()
+                self.looking = True
                 await self._look_until(seconds, stop, watch)
+                self.looking = False
                 return await self._end(watch, client, time.monotonic() - started)
             finally:
                 self._screen.close()
@@ -146,17 +158,21 @@ class LocalPipeline:
                 given,
                 websocket_url=venue.ws,
                 rest_url=f"http://127.0.0.1:{venue.port}",
-                symbols=given.symbols or venue.symbols,
+                symbols=venue.symbols,
             )
         self._settings = tree(
             settings,
-            kafka=tree(settings.kafka, bootstrap=self._kafka.bootstrap),
-            clickhouse=tree(
-                settings.clickhouse, host=self._clickhouse.host, port=self._clickhouse.port
+            # Nothing of another broker or server goes with the address: no login, no TLS.
+            kafka=KafkaSettings(bootstrap=self._kafka.bootstrap),
+            clickhouse=ClickHouseSettings(
+                host=self._clickhouse.host,
+                port=self._clickhouse.port,
+                database=settings.clickhouse.database,
             ),
             exchanges=exchanges,
         )
         self.config.write_text(to_toml(self._settings), encoding="utf-8")
+        self._has_config = True
 
     @property
     def config(self) -> Path:
@@ -186,6 +202,8 @@ class LocalPipeline:
             f"everything runs: Kafka {self._kafka.bootstrap}, ClickHouse {self._clickhouse.url}, "
             f"the simulator's truth {self._simulator.truth_url}; settings in {self.config}"
         )
+        pages = ", ".join(f"{name} {stage.url}" for name, stage in self._stages.items())
+        self._screen.step(f"health and metrics (/live /ready /metrics): {pages}")
 
     # -- run --
 
@@ -220,7 +238,7 @@ class LocalPipeline:
 
     def _check_alive(self) -> None:
         for name, process in self._processes().items():
-            if not process.running:
+            if not process.running and name not in self._ended:
                 raise StageEndedError(
                     f"{name} ended by itself; the end of {process.log_path}:\n{process.log_tail()}"
                 )
@@ -291,6 +309,7 @@ class LocalPipeline:
         """Wait until a stage has read everything; a stage that does not is a problem."""
         deadline = time.monotonic() + DRAIN_S
         while True:
+            self._check_alive()
             lag = await watch.lag()
             if not getattr(lag, part) or time.monotonic() > deadline:
                 return lag
@@ -299,6 +318,7 @@ class LocalPipeline:
     async def _stop_stage(self, name: str) -> None:
         stage = self._stages[name]
         self._screen.step(f"ending {name}")
+        self._ended.add(name)
         code = await asyncio.to_thread(stage.stop)
         if code:
             self.problems.append(f"{name} ended with exit code {code}: see {stage.log_path}")
@@ -310,7 +330,8 @@ class LocalPipeline:
         for process in (*stages, self._simulator, self._clickhouse, self._kafka):
             if process.pid is not None:
                 await asyncio.to_thread(process.stop)
-        self.config.unlink(missing_ok=True)
+        if self._has_config:
+            self.config.unlink(missing_ok=True)
 
 
 def _preferred(address: str) -> int:

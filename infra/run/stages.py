@@ -59,8 +59,13 @@ class Stage(LocalServer):
         arguments = [sys.executable, "-m", "streamgauge", "--config", str(self._config), self.name]
         return arguments, {"STREAMGAUGE__RUNTIME__HEALTH_PORT": str(port)}
 
+    @property
+    def url(self) -> str:
+        """Where `/live`, `/ready` and `/metrics` are."""
+        return f"http://{HOST}:{self.port}"
+
     def _answers(self) -> bool:
-        return _status(f"http://{HOST}:{self.port}/ready") == 200
+        return _status(f"{self.url}/ready") == 200
 
 
 def complete(config: Path, command: str) -> None:

@@ -5,6 +5,7 @@ import os
 import signal
 import subprocess
 import sys
+import tomllib
 from pathlib import Path
 from typing import Any
 
@@ -13,9 +14,10 @@ import pytest
 DEADLINE_S = 240
 
 
-def start(folder: Path, *options: str) -> "subprocess.Popen[str]":
+def start(folder: Path, *options: str, **environ: str) -> "subprocess.Popen[str]":
     """Start a run in `folder`; it shares no settings with this machine's user."""
     environment = {k: v for k, v in os.environ.items() if not k.startswith("STREAMGAUGE")}
+    environment |= environ
     return subprocess.Popen(
         [sys.executable, "-m", "streamgauge", "run", "--folder", str(folder), *options],
         stdout=subprocess.PIPE,
@@ -54,12 +56,59 @@ def test_run_twice_in_one_folder_stores_the_truth_and_continues(tmp_path: Path) 
 def test_run_interrupted_ends_in_order_and_reports(tmp_path: Path) -> None:
     """Ctrl-C is a clean end: exit code 0 and a whole report."""
     process = start(tmp_path, "--rate", "200")
-    assert process.stderr is not None
-    for line in process.stderr:
-        if "frames/s" in line and not line.strip().startswith("0 s"):
-            break
+    wait_for(process, "frames/s", skip=1)
     process.send_signal(signal.SIGINT)
     report = finished(process)
 
     assert report["ok"], report
     assert not (tmp_path / "run.toml").exists()
+
+
+ELSEWHERE = {
+    "STREAMGAUGE__KAFKA__BOOTSTRAP": "127.0.0.1:1",
+    "STREAMGAUGE__CLICKHOUSE__HOST": "database.invalid",
+    "STREAMGAUGE__EXCHANGES__KRAKEN__WEBSOCKET_URL": "wss://exchange.invalid",
+    "STREAMGAUGE__EXCHANGES__KRAKEN__SYMBOLS": "NO/SUCH",
+    "STREAMGAUGE__PROCESSOR__BOOK_LEVELS": "7",
+}
+
+
+@pytest.mark.timeout(600)
+def test_run_uses_its_own_servers_whatever_addresses_the_environment_has(tmp_path: Path) -> None:
+    """Simulated data must never reach a real broker or database; other settings count."""
+    running = start(tmp_path, "--rate", "200", **ELSEWHERE)
+    wait_for(running, "frames/s", skip=2)
+    refused = start(tmp_path, "--seconds", "5")
+    _, said = refused.communicate(timeout=DEADLINE_S)
+
+    assert refused.returncode == 1
+    assert "belongs to a running" in said
+    config = tomllib.loads((tmp_path / "run.toml").read_text())
+    assert config["processor"]["book_levels"] == 7
+    running.send_signal(signal.SIGINT)
+    assert finished(running)["ok"]
+
+
+@pytest.mark.timeout(600)
+def test_run_interrupted_while_it_starts_ends_at_once(tmp_path: Path) -> None:
+    process = start(tmp_path)
+    wait_for(process, "starting sink")
+    process.send_signal(signal.SIGINT)
+    output, said = process.communicate(timeout=60)
+
+    assert process.returncode == 130
+    assert output == ""
+    assert "interrupted" in said
+    assert "Traceback" not in said
+    assert not (tmp_path / "run.toml").exists()
+
+
+def wait_for(process: "subprocess.Popen[str]", text: str, *, skip: int = 0) -> None:
+    """Read what a run says until it has said `text` more than `skip` times."""
+    assert process.stderr is not None
+    for line in process.stderr:
+        if text in line:
+            if not skip:
+                return
+            skip -= 1
+    raise AssertionError(f"it ended without {text!r}")
