@@ -4,44 +4,42 @@ It belongs to no consumer group and changes nothing. What cannot be decoded is s
 """
 
 import asyncio
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Callable
 from datetime import UTC, datetime
 from typing import Any, Final
 
 import click
 import msgspec
 
-from core.decimals import render
-from core.events import (
-    BookBatch,
-    BookSnapshot,
-    BookState,
-    EventBatch,
-    Fault,
-    FaultBatch,
-    Side,
-    StabilityBatch,
-    StreamSecond,
-    TradeBatch,
-)
-from core.frames import Frame, FrameBatch
-from core.letters import DeadLetter
+from infra.cli.facts import Fact, facts, payload_of
 from infra.cli.failures import Failure
 from infra.runtime.settings import Settings
-from schemas.codec import decode_dead_letter, decode_events, decode_frame_batch
-from schemas.registry import CodecError, codec
 from schemas.topics import ALERTS, DEAD_LETTERS, EVENT_KINDS, schema_of
 
 _PAYLOAD_CHARACTERS: Final = 160
 _POLL_MS: Final = 500
 _NS: Final = 1_000_000_000
 
-Fact = dict[str, Any]
+
+class _Wanted(msgspec.Struct, frozen=True):
+    """Which records and facts are wanted; None where that does not matter."""
+
+    beginning: bool
+    partition: int | None
+    offset: int | None
+    frame: int | None
+    count: int | None
+    follow: bool
 
 
 @click.command()
 @click.argument("topic")
 @click.option("--from-beginning", is_flag=True, help="Begin with the oldest record there is.")
+@click.option("--partition", type=click.IntRange(0), metavar="P", help="Only this partition.")
+@click.option(
+    "--offset", type=click.IntRange(0), metavar="N", help="Begin with this record of --partition."
+)
+@click.option("--frame", type=click.IntRange(0), metavar="NUMBER", help="Only of this frame.")
 @click.option("--count", type=click.IntRange(1), metavar="N", help="End after N lines.")
 @click.option(
     "--follow/--no-follow",
@@ -50,62 +48,95 @@ Fact = dict[str, Any]
     help="Wait for new records, or end with the last one there is.",
 )
 @click.option("--json", "as_json", is_flag=True, help="One JSON object for each fact.")
+@click.option(
+    "--payload", "as_bytes", is_flag=True, help="Only the payloads of frames, byte for byte."
+)
 @click.pass_obj
 def command(
     settings: Settings,
     topic: str,
     from_beginning: bool,
+    partition: int | None,
+    offset: int | None,
+    frame: int | None,
     count: int | None,
     follow: bool,
     as_json: bool,
+    as_bytes: bool,
 ) -> None:
     """Show the records of TOPIC, decoded: trades, books, faults, stability, dead_letters, alerts
-    or raw.EXCHANGE. It begins with what comes next.
+    or raw.EXCHANGE. It begins with what comes next, and ends with Ctrl-C, quietly, with exit code
+    130.
+
+    In JSON a payload is text where it is UTF-8, else base64 under the name payload_base64.
 
     \b
       streamgauge tail trades
       streamgauge tail raw.kraken --from-beginning --count 20
       streamgauge tail books --json | jq .bid_prices[0]
+
+    The bytes behind a row are those of its raw_partition, raw_offset and number:
+
+    \b
+      streamgauge tail raw.kraken --partition 1 --offset 1135 --frame 13705 --count 1 --payload
     """
-    prefix = settings.topics.prefix
-    name = topic if topic.startswith(prefix) else f"{prefix}{topic}"
-    if schema_of(name, prefix) is None:
-        known = ", ".join((*EVENT_KINDS, DEAD_LETTERS, ALERTS, "raw.EXCHANGE"))
-        raise click.UsageError(f"{topic} is not a topic of ours; there are {known}")
-    asyncio.run(
-        _show(settings, name, beginning=from_beginning, count=count, follow=follow, as_json=as_json)
-    )
+    kind = _kind(topic, settings.topics.prefix)
+    if offset is not None and partition is None:
+        raise click.UsageError("--offset needs the --partition it is counted in")
+    if offset is not None and from_beginning:
+        raise click.UsageError("--offset and --from-beginning exclude each other")
+    if as_bytes and (as_json or not kind.startswith("raw.")):
+        raise click.UsageError("--payload is for raw.EXCHANGE, without --json")
+    wanted = _Wanted(from_beginning, partition, offset, frame, count, follow)
+    asyncio.run(_show(settings, kind, wanted, _form(kind, as_json=as_json, as_bytes=as_bytes)))
+
+
+def _kind(topic: str, prefix: str) -> str:
+    """Return the topic's name without the prefix of the settings, which may be left out."""
+    for name in (topic, topic.removeprefix(prefix)):
+        if schema_of(name) is not None:
+            return name
+    known = ", ".join((*EVENT_KINDS, DEAD_LETTERS, ALERTS, "raw.EXCHANGE"))
+    raise click.UsageError(f"{topic} is not a topic of ours; there are {known}")
+
+
+def _form(kind: str, *, as_json: bool, as_bytes: bool) -> Callable[[Fact], str | bytes]:
+    """Return what makes of a fact that which is printed."""
+    if as_bytes:
+        return lambda fact: b"" if "error" in fact else payload_of(fact)
+    if as_json:
+        return lambda fact: msgspec.json.encode(fact) + b"\n"
+    return lambda fact: f"{line(kind, fact)}\n"
 
 
 async def _show(
-    settings: Settings,
-    topic: str,
-    *,
-    beginning: bool,
-    count: int | None,
-    follow: bool,
-    as_json: bool,
+    settings: Settings, kind: str, wanted: _Wanted, form: Callable[[Fact], str | bytes]
 ) -> None:
-    kind = topic.removeprefix(settings.topics.prefix)
-    left = count
-    async for record in _records(settings, topic, beginning=beginning, follow=follow):
+    left = wanted.count
+    async for record in _records(settings, kind, wanted):
         for fact in facts(kind, record):
-            click.echo(msgspec.json.encode(fact) if as_json else line(kind, fact))
+            # What cannot be read may be the frame that is asked for: it is shown.
+            if wanted.frame is not None and fact.get("number", wanted.frame) != wanted.frame:
+                continue
+            click.echo(form(fact), nl=False)
             if left is not None:
                 left -= 1
                 if not left:
                     return
 
 
-async def _records(
-    settings: Settings, topic: str, *, beginning: bool, follow: bool
-) -> AsyncIterator[Any]:
+async def _records(settings: Settings, kind: str, wanted: _Wanted) -> AsyncIterator[Any]:
     from aiokafka import AIOKafkaConsumer, TopicPartition
 
     from infra.runtime.connections import kafka_arguments
 
     arguments = kafka_arguments(settings.kafka)
-    numbers = await _partitions(arguments, topic)
+    topic = f"{settings.topics.prefix}{kind}"
+    numbers = await _partitions(arguments, topic, settings.topics.prefix)
+    if wanted.partition is not None:
+        if wanted.partition not in numbers:
+            raise Failure(f"{topic} has the partitions {', '.join(map(str, numbers))}")
+        numbers = [wanted.partition]
     consumer = AIOKafkaConsumer(**arguments, enable_auto_commit=False)
     await consumer.start()
     try:
@@ -114,8 +145,9 @@ async def _records(
         ends = await consumer.end_offsets(partitions)
         consumer.assign(partitions)
         for partition in partitions:
-            consumer.seek(partition, starts[partition] if beginning else ends[partition])
-        while follow or await _unread(consumer, ends):
+            first = _first(wanted, starts[partition], ends[partition])
+            consumer.seek(partition, first)
+        while wanted.follow or await _unread(consumer, ends):
             batches = await consumer.getmany(timeout_ms=_POLL_MS)
             for records in batches.values():
                 for record in records:
@@ -124,18 +156,36 @@ async def _records(
         await consumer.stop()
 
 
-async def _partitions(arguments: dict[str, Any], topic: str) -> list[int]:
+def _first(wanted: _Wanted, start: int, end: int) -> int:
+    """Return the offset to begin with, of a partition that holds `start` until before `end`."""
+    if wanted.offset is None:
+        return start if wanted.beginning else end
+    if not start <= wanted.offset <= end:
+        held = f"{start} to {end - 1}" if start < end else "none now"
+        raise Failure(f"no offset {wanted.offset} in partition {wanted.partition}; it has {held}")
+    return wanted.offset
+
+
+async def _partitions(arguments: dict[str, Any], topic: str, prefix: str) -> list[int]:
     from aiokafka.admin import AIOKafkaAdminClient
 
     admin = AIOKafkaAdminClient(**arguments)
     await admin.start()
     try:
+        names = await admin.list_topics()
+        if topic not in names:
+            known = [name for name in names if name.startswith(prefix) and schema_of(name, prefix)]
+            raise _no_topic(topic, sorted(known))
         (described,) = await admin.describe_topics([topic])
     finally:
         await admin.close()
-    if described["error_code"]:
-        raise Failure(f"no topic {topic}", "Make it with `streamgauge topics`.")
     return sorted(each["partition"] for each in described["partitions"])
+
+
+def _no_topic(topic: str, known: list[str]) -> Failure:
+    if not known:
+        return Failure(f"no topic {topic}", "`streamgauge topics` makes the topics.")
+    return Failure(f"no topic {topic}; there are {', '.join(known)}")
 
 
 async def _unread(consumer: Any, ends: dict[Any, int]) -> bool:
@@ -143,106 +193,6 @@ async def _unread(consumer: Any, ends: dict[Any, int]) -> bool:
         if await consumer.position(partition) < end:
             return True
     return False
-
-
-def facts(kind: str, record: Any) -> Iterator[Fact]:
-    """Return what a Kafka record holds, each fact with where it stands in the log."""
-    place = {"topic": record.topic, "partition": record.partition, "offset": record.offset}
-    try:
-        yield from (place | fact for fact in _decoded(kind, record.value))
-    except CodecError as error:
-        yield place | {"error": str(error)}
-
-
-def _decoded(kind: str, value: bytes | None) -> list[Fact]:
-    if kind.startswith("raw."):
-        return _frames(decode_frame_batch(value))
-    if kind == DEAD_LETTERS:
-        return [_letter(decode_dead_letter(value))]
-    if kind == ALERTS:
-        return [codec("alert").decode(value)]
-    return _events(decode_events(kind, value))
-
-
-def _frames(batch: FrameBatch) -> list[Fact]:
-    address = msgspec.structs.asdict(batch.address)
-    return [
-        address | {"number": batch.number + index} | _frame(frame)
-        for index, frame in enumerate(batch.frames)
-    ]
-
-
-def _frame(frame: Frame) -> Fact:
-    return {
-        "kind": frame.kind.name.lower(),
-        "ts_recv": frame.ts_recv,
-        "where": frame.where,
-        "payload": _text(frame.payload),
-    }
-
-
-def _letter(letter: DeadLetter) -> Fact:
-    fields = msgspec.structs.asdict(letter)
-    # The place of the letter itself is called topic, partition and offset.
-    for name in ("topic", "partition", "offset"):
-        fields[f"record_{name}"] = fields.pop(name)
-    return fields | {"key": _text(letter.key), "value": _text(letter.value)}
-
-
-def _events(batch: EventBatch) -> list[Fact]:
-    address = msgspec.structs.asdict(batch.header.address)
-    if isinstance(batch, TradeBatch):
-        found = _trades(batch)
-    elif isinstance(batch, BookBatch):
-        found = [_book(book) for book in batch.books]
-    elif isinstance(batch, FaultBatch):
-        found = [_fault(fault) for fault in batch.faults]
-    else:
-        assert isinstance(batch, StabilityBatch)
-        found = [_second(second) for second in batch.seconds]
-    return [address | fact for fact in found]
-
-
-def _trades(batch: TradeBatch) -> list[Fact]:
-    return [
-        {
-            "number": batch.numbers[index],
-            "index": batch.indices[index],
-            "symbol": batch.symbols[index],
-            "trade_id": batch.trade_ids[index],
-            "sequence": None if batch.sequences[index] < 0 else batch.sequences[index],
-            "price": batch.prices[index],
-            "size": batch.sizes[index],
-            "side": Side(batch.sides[index]).name.lower(),
-            "ts_event": batch.ts_event[index],
-            "ts_recv": batch.ts_recv[index],
-            "quality": batch.quality[index],
-        }
-        for index in range(len(batch))
-    ]
-
-
-def _book(book: BookSnapshot) -> Fact:
-    fields = msgspec.structs.asdict(book)
-    price, size = fields.pop("price_exponent"), fields.pop("size_exponent")
-    for side in ("bid", "ask"):
-        fields[f"{side}_prices"] = [render(each, price) for each in fields[f"{side}_prices"]]
-        fields[f"{side}_sizes"] = [render(each, size) for each in fields[f"{side}_sizes"]]
-    return fields
-
-
-def _fault(fault: Fault) -> Fact:
-    return msgspec.structs.asdict(fault) | {"kind": fault.kind.name.lower()}
-
-
-def _second(second: StreamSecond) -> Fact:
-    state: BookState | None = second.book_state
-    named = None if state is None else state.name.lower()
-    return msgspec.structs.asdict(second) | {"book_state": named}
-
-
-def _text(data: bytes | None) -> str | None:
-    return None if data is None else data.decode("utf-8", "backslashreplace")
 
 
 def line(kind: str, fact: Fact) -> str:
@@ -259,9 +209,10 @@ def line(kind: str, fact: Fact) -> str:
 
 
 def _frame_line(fact: Fact) -> str:
-    payload = " ".join((fact["payload"] or "").split())
+    whole = f"base64 {fact['payload_base64']}" if "payload_base64" in fact else fact["payload"]
+    payload = " ".join((whole or "").split())
     if len(payload) > _PAYLOAD_CHARACTERS:
-        payload = f"{payload[:_PAYLOAD_CHARACTERS]}… ({len(fact['payload']):,} characters)"
+        payload = f"{payload[:_PAYLOAD_CHARACTERS]}… ({len(whole):,} characters)"
     where = f"{fact['where']} " if fact["where"] else ""
     stream = f"{fact['exchange']} {fact['shard']}.{fact['line']} #{fact['number']}"
     return f"{_time(fact['ts_recv'])} {stream} {_bold(fact['kind'])} {where}{payload}"
