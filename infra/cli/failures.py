@@ -13,6 +13,8 @@ import click
 from infra.runtime.settings.reading import SettingsError, load
 
 _CODE: Final = re.compile(r"[Cc]ode:? ?([0-9]+)")
+_SYSTEM: Final = re.compile(r"(?<=\] )[A-Za-z][^'\"()\[\]]*|timed out")
+"""The system's own words, after `[Errno 111] ` or `[SSL: …] `."""
 _MIGRATE: Final = "`streamgauge migrate` makes the database and its tables."
 _LOGIN: Final = "Set clickhouse.user and STREAMGAUGE__CLICKHOUSE__PASSWORD."
 _ADVICE: Final = {60: _MIGRATE, 81: _MIGRATE, 192: _LOGIN, 193: _LOGIN, 194: _LOGIN, 516: _LOGIN}
@@ -27,7 +29,8 @@ class Failure(click.ClickException):
     def __init__(self, problem: str, advice: str = "") -> None:
         self.problem = problem
         self.advice = advice
-        super().__init__(f"{problem}. {advice}" if advice else problem)
+        end = "" if problem.endswith(("?", "!")) else "."
+        super().__init__(f"{problem}{end} {advice}" if advice else problem)
 
     def show(self, file: IO[Any] | None = None) -> None:
         """Print the error to standard error, its first word in colour on a terminal."""
@@ -41,6 +44,17 @@ class WrongSettings(Failure):
     """A setting or an argument is wrong: exit code 2."""
 
     exit_code = 2
+
+
+def in_our_look(error: click.ClickException) -> click.ClickException:
+    """Return an error of click's as one line like those of ours, its exit code kept."""
+    if isinstance(error, Failure | click.exceptions.NoArgsIsHelpError):
+        return error
+    ctx = error.ctx if isinstance(error, click.UsageError) else None
+    advice = f"`{ctx.command_path} --help` explains it." if ctx else ""
+    failure = Failure(error.format_message().rstrip("."), advice)
+    failure.exit_code = error.exit_code
+    return failure
 
 
 def as_failure(error: Exception) -> Failure | None:
@@ -78,12 +92,18 @@ def clickhouse_away(reason: str = "") -> Failure:
     """Return the failure of a ClickHouse that does not answer."""
     clickhouse = load().clickhouse
     scheme = "https" if clickhouse.secure else "http"
-    detail = f": {reason.splitlines()[0][:200]}" if reason else ""
+    detail = f": {_short(reason)}" if reason else ""
     return Failure(
         f"ClickHouse does not answer at {scheme}://{clickhouse.host}:{clickhouse.port}{detail}",
         "Start it with `streamgauge run` or `streamgauge clickhouse`, or set clickhouse.host and "
         "clickhouse.port to those of your server.",
     )
+
+
+def _short(reason: str) -> str:
+    """Return the system's own words where a client wraps them into its objects and addresses."""
+    said = _SYSTEM.findall(reason)
+    return (said[-1] if said else reason.splitlines()[0]).strip()[:200]
 
 
 def clickhouse_refuses(message: str) -> Failure:

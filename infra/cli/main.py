@@ -1,7 +1,8 @@
 """The `streamgauge` command: its options, the list of its subcommands, and its exit codes.
 
 Subcommands are imported when they are called, so that `--help` is quick. Exit codes: 0 done, 1
-it failed, 2 the arguments or settings are wrong, 130 interrupted.
+it failed, 2 the arguments or settings are wrong, 130 cut off by Ctrl-C. Those that run on until
+then (`run`, `kafka`, `clickhouse`, `simulate` and the stages) end by themselves and with 0.
 """
 
 import importlib
@@ -11,7 +12,7 @@ from typing import Any, Final
 
 import click
 
-from infra.cli.failures import as_failure
+from infra.cli.failures import as_failure, in_our_look
 from infra.runtime.settings.reading import FILE_VARIABLE, PREFIX, SettingsError, load
 from infra.runtime.settings.sections import Settings
 from streamgauge import __version__
@@ -37,6 +38,7 @@ COMMANDS: Final = {
 
 _HELP_OPTIONS: Final = ["-h", "--help"]
 _HELP_ASKED: Final = "streamgauge.help_asked"
+_INTERRUPTED: Final = 130
 _DIRECT: Final = "127.0.0.1,localhost,::1"
 
 
@@ -65,12 +67,28 @@ class Commands(click.Group):
         ctx.meta[_HELP_ASKED] = any(option in args for option in _HELP_OPTIONS)
         return super().parse_args(ctx, args)
 
+    def make_context(
+        self,
+        info_name: str | None,
+        args: list[str],
+        parent: click.Context | None = None,
+        **extra: Any,
+    ) -> click.Context:
+        """Read the options before the subcommand; wrong ones end in one line, too."""
+        try:
+            return super().make_context(info_name, args, parent, **extra)
+        except click.ClickException as error:
+            raise in_our_look(error) from error
+
     def invoke(self, ctx: click.Context) -> Any:
         """Run a subcommand; what its user can mend ends in one line and an exit code."""
         try:
             return super().invoke(ctx)
-        except click.ClickException:
-            raise
+        except click.ClickException as error:
+            raise in_our_look(error) from error
+        except KeyboardInterrupt:
+            # Cut off on purpose: no word about it, and the code that a shell gives it.
+            raise click.exceptions.Exit(_INTERRUPTED) from None
         except Exception as error:
             if failure := as_failure(error):
                 raise failure from error

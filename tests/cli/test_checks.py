@@ -11,7 +11,9 @@ from hypothesis import strategies as st
 from infra.cli.checks import Status
 from infra.cli.checks.clock import Bounds, bounds, judge
 from infra.cli.checks.machine import check_disk, check_settings
-from infra.cli.checks.servers import check_topics
+from infra.cli.checks.servers import check_kafka, check_topics
+from infra.local.process import free_port
+from infra.runtime.settings import KafkaSettings, Settings
 from schemas.topics import TopicPlan
 
 
@@ -123,3 +125,13 @@ def test_settings_that_starve_a_restarted_worker_are_a_warning(
     _, findings = check_settings()
 
     assert [finding.check for finding in findings if finding.advice] == ["warmup"]
+
+
+async def test_kafka_that_is_away_is_told_without_objects_of_its_client() -> None:
+    settings = Settings(kafka=KafkaSettings(bootstrap=f"127.0.0.1:{free_port()}"))
+
+    (finding,) = await check_kafka(settings)
+
+    assert finding.status is Status.FAILED
+    assert "AddressFamily" not in finding.found
+    assert finding.found.startswith("Kafka does not answer at ")

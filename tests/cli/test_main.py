@@ -13,6 +13,7 @@ from click.testing import CliRunner, Result
 
 from infra.cli import main
 from infra.cli.failures import Failure
+from infra.local.process import free_port
 from infra.runtime.settings import Settings, SettingsError
 from streamgauge import __version__
 
@@ -54,7 +55,7 @@ def show(settings: Settings) -> None:
     click.echo(settings.sink.block_rows)
 
 
-def failing(error: Exception) -> click.Command:
+def failing(error: BaseException) -> click.Command:
     @click.command()
     def command() -> None:
         raise error
@@ -238,6 +239,53 @@ def test_clickhouse_errors_say_what_to_do(monkeypatch: pytest.MonkeyPatch) -> No
     assert "does not answer at http://127.0.0.1:8123" in call("sink").stderr
     with_subcommand(monkeypatch, failing(DatabaseError("Code: 60. DB::Exception: no table")))
     assert "streamgauge migrate" in call("sink").stderr
+
+
+@pytest.mark.parametrize(
+    ("error", "code", "said"),
+    [
+        (click.ClickException("A stage ended."), 1, "error: A stage ended\n"),
+        (
+            click.UsageError("No such thing"),
+            2,
+            "error: No such thing. `command sink --help` explains it.\n",
+        ),
+        (KeyboardInterrupt(), 130, ""),
+    ],
+)
+def test_errors_of_click_look_like_ours_and_an_interruption_says_nothing(
+    monkeypatch: pytest.MonkeyPatch, error: BaseException, code: int, said: str
+) -> None:
+    with_subcommand(monkeypatch, failing(error))
+
+    result = call("sink")
+
+    assert (result.exit_code, result.stderr) == (code, said)
+
+
+def test_wrong_option_is_one_line_wherever_it_stands() -> None:
+    for arguments in (["--bad"], ["tail", "--bad"]):
+        result = call(*arguments)
+
+        assert result.exit_code == 2
+        assert result.stderr.startswith("error: No such option")
+        assert result.stderr.count("\n") == 1
+
+
+def test_clickhouse_that_is_away_is_told_without_an_address_of_its_client(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    import clickhouse_connect
+
+    port = free_port()
+    with pytest.raises(clickhouse_connect.driver.exceptions.OperationalError) as found:
+        clickhouse_connect.get_client(host="127.0.0.1", port=port)
+    with_subcommand(monkeypatch, failing(found.value))
+
+    said = call("sink").stderr
+
+    assert "does not answer at http://127.0.0.1:8123: Connection refused. Start it" in said
+    assert "query_id" not in said
 
 
 def test_mistake_of_ours_keeps_its_traceback(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -36,14 +36,21 @@ async def check_kafka(settings: Settings) -> list[Finding]:
             topics = await admin.describe_topics([plan.name for plan in plans])
     except (KafkaError, OSError, TimeoutError) as error:
         away = kafka_away()
-        reason = " ".join(str(error).split()) or type(error).__name__
-        return [failed("kafka", f"{away.problem}: {reason}"[:300], away.advice)]
+        return [failed("kafka", f"{away.problem}{_reason(error)}", away.advice)]
     finally:
         await admin.close()
     found = (
         f"cluster {cluster['cluster_id']} at {kafka.bootstrap}, brokers: {len(cluster['brokers'])}"
     )
     return [ok("kafka", found), *check_topics(plans, topics)]
+
+
+def _reason(error: Exception) -> str:
+    """Return what an error adds to "does not answer", without the client's own objects."""
+    if isinstance(error, TimeoutError):
+        return f" within {_KAFKA_TIMEOUT_S:g} s"
+    text = " ".join(str(error).split())
+    return "" if not text or "Unable to bootstrap" in text else f": {text[:200]}"
 
 
 def check_topics(plans: list[TopicPlan], topics: list[dict[str, Any]]) -> list[Finding]:
