@@ -170,3 +170,23 @@ def test_rebuild_endless_line_is_refused(tmp_path: Path, monkeypatch: pytest.Mon
 
     assert result.exit_code == 1
     assert "line 3: longer than 100 characters" in result.stderr
+
+
+@pytest.mark.parametrize("content", [b"no tape\n", b"\x8f\xff\x00", b"", b"\x1f\x8b\x08junk"])
+def test_rebuild_bad_file_between_good_ones_is_named_and_the_others_are_done(
+    tmp_path: Path, content: bytes
+) -> None:
+    first = _write(tmp_path / "first.tsv.gz", SESSION)
+    bad = tmp_path / "bad"
+    bad.write_bytes(content)
+    last = _write(tmp_path / "last.tsv.gz", SESSION)
+
+    result = _run(first, bad, last, "--json")
+
+    assert result.exit_code == 1
+    assert f"error: {bad}: " in result.stderr
+    assert result.stderr.count("\n") == 1
+    assert [json.loads(line)["file"] for line in result.stdout.splitlines()] == [
+        str(first),
+        str(last),
+    ]
