@@ -21,7 +21,7 @@ UNITS: Final = {
     "offset": "an offset in a Kafka partition, from 0",
     "partition": "a Kafka partition, from 0",
     "price": "exact decimal, in the venue's quotation of the instrument",
-    "size": "exact decimal, in the venue's unit of the instrument (base currency or contracts)",
+    "size": "exact decimal, in the venue's unit of the instrument: see below",
     "text": "text for people",
     "time": "a moment in UTC with nanoseconds",
 }
@@ -48,6 +48,38 @@ A row of `trades`, `books`, `faults` or `stability_1s` is one fact with its whol
   it.
 
 `quality = 0` means that nothing is known against a row: one predicate is an analyst's filter.
+[Queries](queries.md) has examples, and how to get from a row to the bytes it was made of.
+
+The Kafka topic `alerts` has no table yet: `streamgauge tail alerts` shows it.
+
+## Quality
+
+`quality` of a trade or a book is a sum of these:
+
+| flag | name | meaning |
+|---|---|---|
+| 1 | unverified | book: no checksum and no audit has confirmed it since its snapshot |
+| 2 | after gap | trade: trades of the venue directly before this one are missing |
+| 4 | out of order | trade: arrived after a trade with a higher sequence of the venue |
+| 8 | clock skewed | the exchange's time lies after our receive time, so one of the clocks is wrong |
+| 16 | shallow | book: fewer levels than asked for can be proven; it is cut where proof ends |
+
+`bitAnd(quality, 2) != 0` finds one of them.
+
+## What a size counts
+
+`size`, `bid_sizes` and `ask_sizes` are what the venue says, never converted:
+
+| exchange | a size of 1 is |
+|---|---|
+| `binance` | 1 of the base currency (1 BTC on BTCUSDT) |
+| `kraken`, `kraken_v1` | 1 of the base currency (1 BTC on BTC/USD) |
+| `deribit` | 1 USD for inverse perpetuals and futures (BTC-PERPETUAL, BTC-25JUN27), 1 of the base currency for options and for linear (USDC) instruments |
+| `binance_usdm` | 1 of the base currency |
+| `kraken_futures` | 1 contract: the venue says for each instrument what that is |
+
+Before sizes of several venues are added, bring them to one unit: an inverse contract of 1 USD is
+`1 / price` of the base currency.
 
 ## Units
 
