@@ -61,7 +61,7 @@ The Kafka topic `alerts` has no table yet: `streamgauge tail alerts` shows it.
 | 1 | unverified | book: no checksum and no audit has confirmed it since its snapshot |
 | 2 | after gap | trade: trades of the venue directly before this one are missing |
 | 4 | out of order | trade: arrived after a trade with a higher sequence of the venue |
-| 8 | clock skewed | the exchange's time lies after our receive time, so one of the clocks is wrong |
+| 8 | clock skewed | the exchange's time lies after our receive time: a clock is wrong |
 | 16 | shallow | book: fewer levels than asked for can be proven; it is cut where proof ends |
 
 `bitAnd(quality, 2) != 0` finds one of them.
@@ -74,7 +74,8 @@ The Kafka topic `alerts` has no table yet: `streamgauge tail alerts` shows it.
 |---|---|
 | `binance` | 1 of the base currency (1 BTC on BTCUSDT) |
 | `kraken`, `kraken_v1` | 1 of the base currency (1 BTC on BTC/USD) |
-| `deribit` | 1 USD for inverse perpetuals and futures (BTC-PERPETUAL, BTC-25JUN27), 1 of the base currency for options and for linear (USDC) instruments |
+| `deribit` | inverse perpetuals and futures (BTC-PERPETUAL, BTC-25JUN27): 1 USD |
+| `deribit` | options and linear (USDC) instruments: 1 of the base currency |
 | `binance_usdm` | 1 of the base currency |
 | `kraken_futures` | 1 contract: the venue says for each instrument what that is |
 
