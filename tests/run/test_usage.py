@@ -1,5 +1,6 @@
 """What a run's report says of memory, CPU and lag."""
 
+import mmap
 import os
 
 from infra.run.usage import Usage, resident_mb
@@ -30,7 +31,10 @@ def test_usage_sees_memory_that_is_held() -> None:
     usage = Usage()
     held = []
     for second in range(30):
-        held.append(os.urandom(1 << 20))
+        # Pages of its own: the heap of a process that has run long has room for more.
+        pages = mmap.mmap(-1, 1 << 20)
+        pages.write(bytes([1]) * (1 << 20))
+        held.append(pages)
         usage.note(float(second), Lag(0, 0), OURS)
 
     slope = usage.rss_mb_per_min["ours"]
