@@ -157,13 +157,17 @@ class Block(msgspec.Struct, frozen=True):
     missing: int
     marks: str
 
-    def token(self, table: str) -> str:
-        """Return the deduplication token of this block's insert into `table`."""
+    def token(self, table: str, spare: int = 0) -> str:
+        """Return the deduplication token of this block's insert into `table`.
+
+        A `spare` one is for when the tokens before it are spent: known, without their rows.
+        """
         place = self.place
-        return (
+        token = (
             f"{VERSION}|{place.log_id}|{place.topic}|{place.partition}"
             f"|{self.first}-{self.end}|{table}"
         )
+        return f"{token}|{spare}" if spare else token
 
     def accounting(self) -> tuple[str | int, ...]:
         """Return the row of table `blocks`, in the order of `BLOCK_COLUMNS`."""

@@ -1,8 +1,10 @@
 """ClickHouse as a sink sees it: what is stored of a partition, and inserts that are stored once.
 
 Every call blocks and belongs in a thread. An insert carries the block's token; once its outcome
-may be in doubt it also looks first (`check`), so that even a token that ClickHouse has forgotten
-cannot double a row.
+may be in doubt it also looks what is there (`check`), before and after. Before, so that even a
+token that ClickHouse has forgotten cannot double a row. After, so that a token without rows cannot
+lose one: a MergeTree notes the token before it names the part, and when it is killed between the
+two it forgets the rows, yet takes every repeat of the token for a duplicate.
 
 What an answer does not promise is that the rows outlast a loss of power: that is the tables'
 `fsync_after_insert`, which a server's owner may set.
@@ -10,13 +12,13 @@ What an answer does not promise is that the rows outlast a loss of power: that i
 
 import logging
 import threading
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any, Final
 
 import clickhouse_connect
 import msgspec
 from clickhouse_connect.driver.client import Client
-from clickhouse_connect.driver.exceptions import DatabaseError, DataError
+from clickhouse_connect.driver.exceptions import ClickHouseError, DatabaseError, DataError
 
 from core.blocks import BLOCK_COLUMNS, Block, Mark, Marks, Stream, restored_marks
 from core.columns import picked
@@ -46,6 +48,9 @@ _BLOCKS: Final = "blocks"
 _LOUD: Final = ("urllib3.connectionpool", "clickhouse_connect")
 """Loggers that warn of every failed request, whose error is raised, and logged, all the same."""
 _TOKEN: Final = "insert_deduplication_token"
+_TOKENS: Final = 4
+"""Tokens of one block: each is spent only by a kill at one moment of its insert."""
+_SHARED: Final = ("Replicated", "Shared")
 _REFUSALS: Final = frozenset(
     {
         6,  # CANNOT_PARSE_TEXT
@@ -74,6 +79,10 @@ _REFUSALS: Final = frozenset(
 
 Source: ClickHouse src/Common/ErrorCodes.cpp.
 """
+
+
+class UnseenError(ClickHouseError):
+    """Rows that were accepted are not there to be read: a replica is late, or rows were deleted."""
 
 
 class Stored(msgspec.Struct, frozen=True):
@@ -165,24 +174,38 @@ class Store:
         return [((a, b, c), (epoch, number)) for a, b, c, (epoch, number) in rows]
 
     def insert_rows(self, block: Block, *, check: bool) -> int:
-        """Store the block's rows and return how many were sent; `check` sends what is absent."""
-        kind = block.rows.kind
-        columns = block.rows.columns
-        if check and len(block.rows):
-            columns = self._absent(block, columns)
-        if not len(columns[0]):
+        """Store the block's rows and return how many were sent; `check` sends what is absent.
+
+        Raises:
+            UnseenError: with `check`, rows that ClickHouse accepted are not to be seen.
+        """
+        kind, columns = block.rows.kind, block.rows.columns
+        if not len(block.rows):
             return 0
-        self._insert(TABLES[kind], COLUMNS[kind], column_types(kind), columns, block)
-        return len(columns[0])
+
+        def absent() -> list[Sequence[Any]]:
+            return self._absent(block, columns)
+
+        types = column_types(kind)
+        return self._insert(
+            TABLES[kind], COLUMNS[kind], types, columns, block, absent if check else None
+        )
 
     def insert_account(self, block: Block, *, check: bool) -> None:
-        """Store the block's row of table `blocks`; `check` looks whether it is there."""
-        if check:
-            sql = f"SELECT count() FROM {_BLOCKS} WHERE {_PLACE} AND first_offset = {{first:Int64}}"
-            if self._rows(sql, **_parameters(block.place), first=block.first)[0][0]:
-                return
+        """Store the block's row of table `blocks`; `check` looks whether it is there.
+
+        Raises:
+            UnseenError: with `check`, the row that ClickHouse accepted is not to be seen.
+        """
         columns = [[value] for value in block.accounting()]
-        self._insert(_BLOCKS, BLOCK_COLUMNS, plain_types(_BLOCKS, BLOCK_COLUMNS), columns, block)
+        sql = f"SELECT count() FROM {_BLOCKS} WHERE {_PLACE} AND first_offset = {{first:Int64}}"
+
+        def absent() -> list[list[Any]]:
+            ((found,),) = self._rows(sql, **_parameters(block.place), first=block.first)
+            return [[] for _ in columns] if found else columns
+
+        types = plain_types(_BLOCKS, BLOCK_COLUMNS)
+        self._insert(_BLOCKS, BLOCK_COLUMNS, types, columns, block, absent if check else None)
 
     def _absent(self, block: Block, columns: list[Sequence[Any]]) -> list[Sequence[Any]]:
         """Return the columns without the rows that are stored already."""
@@ -221,6 +244,32 @@ class Store:
         types: Sequence[Any],
         columns: Sequence[Sequence[Any]],
         block: Block,
+        absent: Callable[[], Sequence[Sequence[Any]]] | None,
+    ) -> int:
+        """Send the columns, or what `absent` says is not there, until nothing is absent."""
+        if absent is None:
+            self._send(table, names, types, columns, block.token(table))
+            return len(columns[0])
+        sent = 0
+        for spare in range(_TOKENS):
+            columns = absent()
+            if not len(columns[0]):
+                return sent
+            if spare and not self._has_tokens_of_its_own(table):
+                break
+            self._send(table, names, types, columns, block.token(table, spare))
+            sent += len(columns[0])
+        if len(absent()[0]):
+            raise UnseenError(f"rows that were accepted into {table} are not there to be read")
+        return sent
+
+    def _send(
+        self,
+        table: str,
+        names: Sequence[str],
+        types: Sequence[Any],
+        columns: Sequence[Sequence[Any]],
+        token: str,
     ) -> None:
         client = self._connected()
         context = client.create_insert_context(
@@ -228,10 +277,23 @@ class Store:
             names,
             column_types=types,
             column_oriented=True,
-            settings=INSERT_SETTINGS | {_TOKEN: block.token(table)},
+            settings=INSERT_SETTINGS | {_TOKEN: token},
             data=columns,
         )
         client.data_insert(context)
+
+    def _has_tokens_of_its_own(self, table: str) -> bool:
+        """Say whether one server alone keeps the rows and the tokens of `table`.
+
+        Of replicated tables a token and its part are noted at once, and the reading replica may
+        only be late.
+        """
+        sql = (
+            "SELECT engine FROM system.tables"
+            " WHERE database = currentDatabase() AND name = {table:String}"
+        )
+        ((engine,),) = self._rows(sql, table=table)
+        return str(engine).endswith("MergeTree") and not str(engine).startswith(_SHARED)
 
     def _rows(self, sql: str, **parameters: Any) -> list[Any]:
         return list(self._connected().query(sql, parameters=parameters).result_rows)

@@ -1,5 +1,6 @@
 """Blocks: every fact is stored exactly once, whenever the process dies and whoever comes next."""
 
+from itertools import count
 from typing import Any
 
 import msgspec
@@ -299,18 +300,28 @@ class Store:
         present = set(self.rows)
         return [row for row in _places(block) if row not in present]
 
-    def insert_rows(self, block: Block, rows: list[tuple[int, int]]) -> None:
-        if rows and block.token("trades") not in self.tokens:
-            self.tokens.add(block.token("trades"))
+    def insert_rows(self, block: Block, rows: list[tuple[int, int]], spare: int = 0) -> None:
+        if rows and block.token("trades", spare) not in self.tokens:
+            self.tokens.add(block.token("trades", spare))
             self.rows += rows
 
     def has_account(self, block: Block) -> bool:
         return any(stored.first == block.first for stored in self.blocks)
 
-    def insert_account(self, block: Block) -> None:
-        if block.token("blocks") not in self.tokens:
-            self.tokens.add(block.token("blocks"))
+    def insert_account(self, block: Block, spare: int = 0) -> None:
+        if block.token("blocks", spare) not in self.tokens:
+            self.tokens.add(block.token("blocks", spare))
             self.blocks.append(block)
+
+    def complete(self, block: Block, *, rows: bool) -> None:
+        """Insert what is absent, with one token after another until nothing is."""
+        for spare in count():
+            if rows and (absent := self.absent(block)):
+                self.insert_rows(block, absent, spare)
+            elif not rows and not self.has_account(block):
+                self.insert_account(block, spare)
+            else:
+                return
 
     @property
     def end(self) -> int | None:
@@ -423,17 +434,33 @@ class Delivery(RuleBasedStateMachine):
             self.committed = block.first
             self.metadata = Announcement(PLACE.log_id, block.end).text()
         elif step == "rows":
-            checked = block.first < self.sink.check_until
-            rows = self.store.absent(block) if checked else _places(block)
-            self.store.insert_rows(block, rows)
+            if block.first < self.sink.check_until:
+                self.store.complete(block, rows=True)
+            else:
+                self.store.insert_rows(block, _places(block))
         elif step == "account":
-            if block.first >= self.sink.check_until or not self.store.has_account(block):
+            if block.first < self.sink.check_until:
+                self.store.complete(block, rows=False)
+            else:
                 self.store.insert_account(block)
         else:
             self.committed = block.end
             self.metadata = Announcement(PLACE.log_id, None).text()
             self.sink.builder = _builder(block.end, None, self.sink.marks)
             self.sink.builder.miss(self.log_start, now=0)
+
+    @precondition(lambda self: self.sink and self.sink.steps[:1] in (["rows"], ["account"]))
+    @rule()
+    def store_is_killed_between_a_token_and_its_part(self) -> None:
+        assert self.sink is not None
+        assert self.sink.closed is not None
+        block = self.sink.closed
+        table = "trades" if self.sink.steps[0] == "rows" else "blocks"
+        for spare in count():
+            if block.token(table, spare) not in self.store.tokens:
+                self.store.tokens.add(block.token(table, spare))
+                break
+        self.sink.check_until = max(self.sink.check_until, block.end)
 
     @precondition(lambda self: self.sink)
     @rule(zombie=st.booleans())
