@@ -1,7 +1,8 @@
 """The content of rows as sums, computed alike from a record and from ClickHouse.
 
 Every column becomes an integer (text its CRC-32, a time its ns, null zero), so that one query
-compares all values of all rows of a record without moving them. Nothing is rounded.
+compares all values of all rows of a record without moving them. Nothing is rounded; sums are
+modulo 2**128, as those of ClickHouse's Int128 are.
 """
 
 from collections.abc import Sequence
@@ -14,6 +15,7 @@ from core.rows import COLUMNS, TABLES, RowBuffer
 from schemas.tables import tables
 
 _PLACE: Final = {"log_id", "topic", "partition", "offset", "row"}
+_HALF: Final = 1 << 127
 _LETTER_PLACE: Final = {"letter_log_id", "letter_partition", "letter_offset"}
 
 
@@ -35,9 +37,13 @@ def sums(buffer: RowBuffer) -> tuple[int, ...]:
     table = tables()[TABLES[buffer.kind]]
     columns = dict(zip(COLUMNS[buffer.kind], buffer.columns, strict=True))
     return tuple(
-        _sum(columns[name], ladders=table.column(name).type.startswith("Array("))
+        _wrapped(_sum(columns[name], ladders=table.column(name).type.startswith("Array(")))
         for name in compared(buffer.kind)
     )
+
+
+def _wrapped(value: int) -> int:
+    return (value + _HALF) % (2 * _HALF) - _HALF
 
 
 def _integer(name: str, kind: str) -> str:

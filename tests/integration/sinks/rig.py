@@ -3,7 +3,6 @@
 import asyncio
 import json
 import os
-import random
 import signal
 import subprocess
 import sys
@@ -12,28 +11,28 @@ import time
 import urllib.error
 import urllib.request
 import uuid
+from collections import Counter
 from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import asynccontextmanager, contextmanager
 from pathlib import Path
 from typing import Any
 
 import clickhouse_connect
-import msgspec
 from aiokafka import AIOKafkaConsumer, AIOKafkaProducer, TopicPartition
+from aiokafka.client import AIOKafkaClient
 from clickhouse_connect.driver.client import Client
 
-from core.events import Events
 from infra.cli.migrate import migrate
 from infra.cli.topics import make_topics
 from infra.local.process import free_port
+from infra.runtime.log_identity import log_ids
 from infra.runtime.settings import Settings, load
-from schemas.codec import encode_events
 from schemas.topics import DEAD_LETTERS, EVENT_KINDS, event_topic
 from tests.integration.services import ClickHouse, Kafka
-from tests.schemas.records import trade_events
+from tests.integration.sinks.facts import TABLES, named, rows_sql
+from tests.integration.sinks.records import PARTITIONS, Records
 
 ROOT = Path(__file__).parents[3]
-PARTITIONS = 2
 DEADLINE_S = 60.0
 SESSION_MS = 6_000
 END_S = 40.0
@@ -63,8 +62,13 @@ class Rig:
         self.kafka = kafka
         self.clickhouse = clickhouse
         self.database = database
-        self.produced = 0
-        """Facts that were written for the first time."""
+        self.facts: Counter[str] = Counter()
+        """Facts of each kind that were written for the first time."""
+
+    @property
+    def produced(self) -> int:
+        """Trades that were written for the first time."""
+        return self.facts["trades"]
 
     @property
     def settings(self) -> Settings:
@@ -132,25 +136,26 @@ class Rig:
         return {(topic, partition): end for topic, partition, end in rows}
 
     @asynccontextmanager
-    async def producer(self) -> AsyncIterator["Records"]:
+    async def producer(self) -> AsyncIterator[Records]:
         """Something that writes records."""
         producer = AIOKafkaProducer(
             bootstrap_servers=self.kafka.bootstrap, enable_idempotence=True, linger_ms=5
         )
         await producer.start()
         try:
-            yield Records(self, producer)
+            yield Records(self.topic, self.facts, producer)
         finally:
             await producer.stop()
 
     @asynccontextmanager
-    async def load(self, per_second: int = 200) -> AsyncIterator[None]:
-        """Records that keep coming, repeats among them."""
+    async def load(self, per_second: int = 200, *, mixed: bool = False) -> AsyncIterator[Records]:
+        """Records that keep coming, repeats among them; `mixed`: of all kinds."""
         stop = asyncio.Event()
         async with self.producer() as records:
-            task = asyncio.create_task(records.keep_writing(stop, per_second=per_second))
+            writing = records.keep_writing(stop, per_second=per_second, mixed=mixed)
+            task = asyncio.create_task(writing)
             try:
-                yield
+                yield records
             finally:
                 stop.set()
                 await task
@@ -192,10 +197,20 @@ class Rig:
         assert not any(each["lag"] for each in outcome["partitions"]), outcome
         names = ("records", "facts", "rows", "duplicates", "dead_letters")
         totals = {name: sum(each[name] for each in outcome["partitions"]) for name in names}
-        assert self.count() == self.produced
-        ((different,),) = self.query("SELECT uniqExact(shard, epoch, number, idx) FROM trades")
-        assert different == self.produced
+        for kind, table in TABLES.items():
+            sql = f"SELECT count(), uniqExact(shard, epoch, number, idx) FROM {table}"
+            assert self.query(sql) == [(self.facts[kind], self.facts[kind])], kind
         return totals
+
+    async def assert_rows_are_what_was_written(self, records: Records) -> None:
+        """Compare every column of every row with the fact it was made of."""
+        async with _client(self.kafka) as client:
+            expected = records.rows(await log_ids(client, map(self.topic, EVENT_KINDS)))
+        for kind, table in TABLES.items():
+            rows = [named(table, row) for row in self.query(rows_sql(table))]
+            assert len(rows) == len(expected[kind]), kind
+            for found, written in zip(rows, expected[kind], strict=True):
+                assert found == written, kind
 
     async def log_ends(self) -> dict[tuple[str, int], int]:
         """Ends of the event topics, by topic and partition."""
@@ -211,61 +226,6 @@ class Rig:
         finally:
             await consumer.stop()
         return {(partition.topic, partition.partition): end for partition, end in ends.items()}
-
-
-class Records:
-    """Writes records of trades, each shard on a partition of its own."""
-
-    def __init__(self, rig: Rig, producer: AIOKafkaProducer) -> None:
-        self._rig = rig
-        self._producer = producer
-        self._number = dict.fromkeys(range(PARTITIONS), 0)
-        self.written: dict[int, list[bytes]] = {partition: [] for partition in range(PARTITIONS)}
-
-    async def trades(self, records: int, *, facts: int = 5) -> None:
-        """Write new records, in turn to every partition."""
-        for index in range(records):
-            partition = index % PARTITIONS
-            self._number[partition] += facts
-            value = self.value(partition, self._number[partition], facts)
-            self.written[partition].append(value)
-            self._rig.produced += facts
-            await self._send(partition, value)
-
-    async def again(self, partition: int, last: int) -> None:
-        """Write the last records of a partition once more, as a restarted processor does."""
-        for value in self.written[partition][-last:]:
-            await self._send(partition, value)
-
-    async def raw(self, partition: int, value: bytes | None, kind: str = "trades") -> None:
-        """Write any bytes."""
-        await self._send(partition, value, kind)
-
-    async def flush(self) -> None:
-        """Wait until everything is in the log."""
-        await self._producer.flush()
-
-    async def keep_writing(self, stop: asyncio.Event, *, per_second: int = 100) -> None:
-        """Write records until `stop`, and now and then some of them again."""
-        draw = random.Random(7)
-        while not stop.is_set():
-            await self.trades(max(1, per_second // 20))
-            if draw.random() < 0.1:
-                await self.again(draw.randrange(PARTITIONS), draw.randint(1, 8))
-            await asyncio.sleep(0.05)
-        await self.flush()
-
-    def value(self, partition: int, number: int, facts: int) -> bytes:
-        """The record of `facts` trades from frame `number` on."""
-        events: Events = trade_events(number, facts, shard=f"shard{partition}")
-        moment = time.time_ns()
-        trades = [msgspec.structs.replace(each, ts_recv=moment) for each in events.trades]
-        events = msgspec.structs.replace(events, trades=trades)
-        return encode_events(events, partition, number)[0][1]
-
-    async def _send(self, partition: int, value: bytes | None, kind: str = "trades") -> None:
-        key = f"shard{partition}".encode()
-        await self._producer.send(self._rig.topic(kind), value, key=key, partition=partition)
 
 
 class SinkProcess:
@@ -341,6 +301,16 @@ class SinkProcess:
                 self._output.seek(0)
                 self._said = self._output.read()[-OUTPUT_CHARACTERS:]
         return self._said
+
+
+@asynccontextmanager
+async def _client(kafka: Kafka) -> AsyncIterator[AIOKafkaClient]:
+    client = AIOKafkaClient(bootstrap_servers=kafka.bootstrap)
+    await client.bootstrap()
+    try:
+        yield client
+    finally:
+        await client.close()
 
 
 async def eventually(holds: Callable[[], bool], what: str, timeout_s: float = DEADLINE_S) -> None:

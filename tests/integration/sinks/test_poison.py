@@ -25,7 +25,7 @@ def too_large() -> bytes:
 async def test_poison_becomes_dead_letters_with_a_reason(rig: Rig) -> None:
     async with rig.producer() as records:
         await records.trades(20)
-        whole = records.written[0][0]
+        _, whole = records.written[0][0]
         poison = {
             10: (b"garbage", "not an Avro"),
             11: (None, "not an Avro"),
