@@ -6,7 +6,8 @@ row). Column names and order are the contract with `schemas/clickhouse`; a test 
 """
 
 from array import array
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
+from functools import partial
 from typing import Any, Final, TypeVar
 
 import msgspec
@@ -178,7 +179,7 @@ class RowBuffer:
     def __init__(self, kind: str, place: Place) -> None:
         self.kind = kind
         self.place = place
-        self._columns: dict[str, Any] = {name: _column(kind, name) for name in COLUMNS[kind]}
+        self._columns: dict[str, Any] = {name: make() for name, make in _COLUMNS[kind]}
         self._rows = 0
         self._texts: dict[str, str] = {}
 
@@ -310,13 +311,14 @@ def _fields(facts: Sequence[_Fact]) -> dict[str, tuple[Any, ...]]:
     return dict(zip(names, zip(*map(astuple, facts), strict=True), strict=True))
 
 
-def _column(kind: str, name: str) -> Any:
+def _column(kind: str, name: str) -> Callable[[], Any]:
+    """Return what makes an empty column."""
     code = _CODES[kind].get(name)
     if code == _NULLABLE:
-        return NullableIntegers()
+        return NullableIntegers
     if code == _DECIMAL:
-        return Packed(DECIMAL_BYTES)
-    return array(code) if code else []
+        return partial(Packed, DECIMAL_BYTES)
+    return partial(array, code) if code else list
 
 
 _NULLABLE: Final = "nullable"
@@ -359,3 +361,7 @@ _CODES: Final[dict[str, dict[str, str]]] = {
 }
 """How columns are held that are not lists: an array's type, which also checks the range, or one of
 the two kinds of `core.columns`."""
+_COLUMNS: Final = {
+    kind: tuple([(name, _column(kind, name)) for name in names]) for kind, names in COLUMNS.items()
+}
+"""Record kind to what makes each column of an empty buffer, by name."""
