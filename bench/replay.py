@@ -16,6 +16,7 @@ from typing import Any, Final
 import msgspec
 from msgspec.structs import astuple
 
+from core.book import SIZES_READ
 from core.decimals import render
 from core.events import BookBatch, Events, FaultBatch, Header, TradeBatch
 from core.exchanges import exchange_of
@@ -116,6 +117,7 @@ def play(request: Request, tape: list[FrameBatch]) -> Answer:
         pipeline = ShardPipeline(exchange, settings)
         rows = Rows()
         render.cache_clear()
+        SIZES_READ.clear()
         gc.collect()
         start = time.process_time()
         for offset, batch in enumerate(tape):

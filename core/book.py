@@ -26,8 +26,11 @@ Level = tuple[str, str]
 
 CHECKSUM_DEPTH: Final = 10
 """Levels a side under Kraken's checksum."""
-_CACHE_MAX: Final = 16_384
-"""Texts of prices and of sizes remembered per book; a cache is emptied when it is full."""
+_SPARE: Final = 512
+"""Texts remembered beyond twice the levels held: memory follows the book, not the day's prices."""
+SIZES_READ: Final[dict[str, str]] = {}
+"""Every size text seen lately in any book, as it is held: plain, and empty for zero."""
+_SIZES_MAX: Final = 65_536
 _MARKS_MAX: Final = 64
 """Levels whose digits under the checksum one side remembers."""
 _SHORT: Final = 18
@@ -215,7 +218,7 @@ def _ladder(depth: int, keys: list[int], levels: list[tuple[int, int, str]], sig
 class OrderBook:
     """Two sides and the exponent they share."""
 
-    __slots__ = ("_amounts", "asks", "bids", "exponent", "unknown_removals")
+    __slots__ = ("asks", "bids", "exponent", "unknown_removals")
 
     def __init__(self) -> None:
         self.bids = BookSide("b", 1)
@@ -224,8 +227,6 @@ class OrderBook:
         """Prices are `mantissa * 10**-exponent`."""
         self.unknown_removals = 0
         """Removals of levels that were not there: normal for partial books, counted only."""
-        self._amounts: dict[str, str] = {}
-        """Every size text seen lately, as it is held: plain, and empty for zero."""
 
     def replace(
         self, bids: Sequence[Level], asks: Sequence[Level], *, limit: int | None = None
@@ -303,7 +304,7 @@ class OrderBook:
         return self.ladder(side, 1)[0] if side.keys else None
 
     def _change(self, side: BookSide, levels: Sequence[Level]) -> None:
-        prices, keys, sizes, amounts = side.prices, side.keys, side.sizes, self._amounts
+        prices, keys, sizes, sizes_read = side.prices, side.keys, side.sizes, SIZES_READ
         watched = side.watched
         changed: list[int] = []
         for price, size in levels:
@@ -312,9 +313,9 @@ class OrderBook:
                 key = self._read_price(price, side)
                 prices, keys, sizes = side.prices, side.keys, side.sizes
                 watched = side.watched
-            amount = amounts.get(size)
+            amount = sizes_read.get(size)
             if amount is None:
-                amount = self._read_size(size)
+                amount = _read_size(size)
             if amount:
                 if key not in sizes:
                     insort(keys, key)
@@ -344,17 +345,10 @@ class OrderBook:
         value = int(digits)
         if decimals < self.exponent:
             value *= 10 ** (self.exponent - decimals)
-        if len(side.prices) >= _CACHE_MAX:
+        if len(side.prices) > 2 * len(side.keys) + _SPARE:
             side.prices = {}
         key = side.prices[text] = value if side.sign > 0 else -value
         return key
-
-    def _read_size(self, text: str) -> str:
-        canonical = plain(text)
-        if len(self._amounts) >= _CACHE_MAX:
-            self._amounts.clear()
-        amount = self._amounts[text] = canonical if canonical.strip("0.") else ""
-        return amount
 
     def _refine(self, exponent: int) -> None:
         factor = 10 ** (exponent - self.exponent)
@@ -378,9 +372,17 @@ class OrderBook:
             values = list(map(neg, values))
         held = dict(zip(values, sizes, strict=True))
         side.hold(sorted(held), held)
-        if len(prices) < _CACHE_MAX:
-            side.prices = dict(zip(prices, values, strict=True))
+        side.prices = dict(zip(prices, values, strict=True))
         return True
+
+
+def _read_size(text: str) -> str:
+    """Return a size as books hold it, and remember it."""
+    canonical = plain(text)
+    if len(SIZES_READ) >= _SIZES_MAX:
+        SIZES_READ.clear()
+    size = SIZES_READ[text] = canonical if canonical.strip("0.") else ""
+    return size
 
 
 def ladder_crc32(bids: Sequence[Level], asks: Sequence[Level]) -> int:
