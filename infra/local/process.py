@@ -5,10 +5,12 @@ explains a failure, death with the parent, and no share in the terminal's Ctrl-C
 which server it runs.
 """
 
+import contextlib
 import fcntl
 import functools
 import os
 import queue
+import random
 import socket
 import subprocess
 import sys
@@ -30,6 +32,9 @@ STOP_SECONDS = 30.0
 POLL_SECONDS = 0.02
 LAUNCHES = 3
 LOG_BYTES_MAX = 8 << 20
+_SERVER_PORTS = range(10_000, 32_000)
+"""Below those that Linux (from 32768) and macOS (from 49152) give to clients by default."""
+_TRIES = 100
 TAIL_BYTES = 3000
 
 
@@ -252,11 +257,15 @@ def _starter(_pid: int) -> "queue.SimpleQueue[_Start]":
 
 
 def free_port() -> int:
-    """A port that nothing listens on at this moment."""
-    with socket.socket() as probe:
-        probe.bind((HOST, 0))
-        port: int = probe.getsockname()[1]
-        return port
+    """A port that nothing listens on at this moment.
+
+    Not one of those that systems give to clients: such a client could take it before the server
+    does, and one that asks for the server too early could even connect to itself.
+    """
+    for _ in range(_TRIES):
+        with contextlib.suppress(PortTakenError):
+            return check_port(random.choice(_SERVER_PORTS))
+    raise PortTakenError(f"no free port in {_TRIES} tries")
 
 
 def check_port(port: int) -> int:

@@ -5,6 +5,7 @@ a folder with its log, a port that answers, death with the parent.
 """
 
 import contextlib
+import http.client
 import subprocess
 import sys
 import urllib.error
@@ -152,5 +153,5 @@ def _status(url: str) -> int:
             return int(answer.status)
     except urllib.error.HTTPError as error:
         return error.code
-    except OSError:
+    except (OSError, http.client.HTTPException):
         return 0
