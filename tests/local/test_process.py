@@ -8,16 +8,10 @@ from infra.local import process
 from infra.local.process import PortTakenError, check_port, free_port
 
 
-def test_free_port_is_none_that_a_client_is_given() -> None:
+def test_free_port_is_none_that_a_client_is_given_by_default() -> None:
     """A client that asks too early for its server would else connect to itself now and then."""
-    for _ in range(100):
-        with socket.socket() as server, socket.socket() as client:
-            port = free_port()
-            server.bind(("127.0.0.1", port))
-            server.listen()
-            client.connect(("127.0.0.1", port))
-            given = client.getsockname()[1]
-        assert port < 32_000 < given
+    linux_clients = range(32_768, 61_000)
+    assert not {free_port() for _ in range(200)} & set(linux_clients)
 
 
 def test_free_port_passes_over_those_in_use(monkeypatch: pytest.MonkeyPatch) -> None:
