@@ -141,13 +141,11 @@ class BookSync:
 
     def delta(self, delta: Delta, ts_recv: int) -> SyncFault | None:
         """Take one change and return what was wrong with it."""
-        if self._retaining:
-            fault = self._retain(delta, ts_recv)
-            if fault is not None:
-                return fault
         if self.state is not _LIVE:
-            self._wait(delta)
-            return None
+            fault = self._retain(delta, ts_recv) if self._retaining else None
+            if fault is None:
+                self._wait(delta)
+            return fault
         if self._chained:
             verdict = self._chain.check(delta.first, delta.prev, delta.last)
             if verdict is not _NEXT:
@@ -157,6 +155,9 @@ class BookSync:
         except DecimalError as error:
             self._stale()
             return _unreadable(error)
+        if self._retaining and not self._retained.keep(delta, ts_recv):
+            # The book needs none of what is kept: only the audit is given up.
+            self._end_audit()
         self.ts_event = delta.ts_event
         self.ts_recv = ts_recv
         fault = self._check(delta.checksum)
@@ -334,11 +335,7 @@ class BookSync:
     # -- what is retained --
 
     def _retain(self, delta: Delta, ts_recv: int) -> SyncFault | None:
-        if self.state is _LIVE:
-            if not self._retained.keep(delta, ts_recv):
-                # The book needs none of them: only the audit is given up.
-                self._end_audit()
-            return None
+        """Keep what a book that is not LIVE cannot judge yet."""
         try:
             require_readable(delta)
         except DecimalError as error:

@@ -372,3 +372,19 @@ def test_sync_answer_older_than_what_a_live_book_kept_is_no_audit() -> None:
 
     assert made.snapshot(shown(9, requested=True), 4) is None
     assert (made.state, made.sequence, made.counters.snapshots) == (LIVE, 13, 1)
+
+
+@pytest.mark.parametrize("price", ["9.5", "x", "NaN", "-1", "1e999"])
+def test_sync_repeat_with_other_content_does_not_reach_the_audit(price: str) -> None:
+    """A damaged repeat of a change that was applied is told by its id, also when it is kept."""
+    made = live("binance")
+    assert made.delta(moved(10, 11, [("9.5", "8")]), 2) is None
+    made.requested()
+    assert made.delta(moved(10, 11, [(price, "777")]), 3) is None
+
+    fault = made.snapshot(shown(10, requested=True), 4)
+
+    assert fault is None
+    assert made.state is LIVE
+    assert made.book.best_bid() == ("9.5", "8")
+    assert made.counters.duplicates == 1
