@@ -107,8 +107,8 @@ class TradeIds:
     def check(self, sequence: int, ts_event: int = 0) -> tuple[Verdict, int]:
         """Judge a trade id; with GAP comes how many ids are missing before it, else 0.
 
-        An old id at a later exchange time (`ts_event`, ns) is no repeat: the venue numbers anew,
-        which is RESTART.
+        An old id at a later exchange time (`ts_event`, ns) is neither repeated nor late: the venue
+        numbers anew, or the last id was no real one. That is RESTART.
         """
         last = self.last
         if last is None or sequence == last + 1:
@@ -119,16 +119,16 @@ class TradeIds:
             del self._missing[:-_RANGES_MAX]
             self._follow(sequence, ts_event)
             return Verdict.GAP, sequence - last - 1
+        if ts_event > self._last_ts:
+            self._missing.clear()
+            self._follow(sequence, ts_event)
+            return Verdict.RESTART, 0
         for index, (low, high) in enumerate(self._missing):
             if low <= sequence <= high:
                 rest = [(low, sequence - 1), (sequence + 1, high)]
                 self._missing[index : index + 1] = [(a, b) for a, b in rest if a <= b]
                 del self._missing[:-_RANGES_MAX]
                 return Verdict.LATE, 0
-        if ts_event > self._last_ts:
-            self._missing.clear()
-            self._follow(sequence, ts_event)
-            return Verdict.RESTART, 0
         return Verdict.DUPLICATE, 0
 
     def _follow(self, sequence: int, ts_event: int) -> None:

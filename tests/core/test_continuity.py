@@ -117,6 +117,18 @@ def test_trade_ids_that_start_again_later_are_no_repeats() -> None:
     assert ids.check(103, 63) == (GAP, 100)
 
 
+def test_trade_id_that_was_no_real_one_does_not_hide_what_follows() -> None:
+    ids = TradeIds()
+    ids.check(100, 50)
+    assert ids.check(900_101, 60) == (GAP, 900_000)
+
+    assert ids.check(102, 60)[0] is Verdict.LATE
+    assert ids.check(103, 61) == (Verdict.RESTART, 0)
+    assert ids.check(104, 62) == (NEXT, 0)
+    assert ids.check(106, 63) == (GAP, 1)
+    assert ids.check(105, 62)[0] is Verdict.LATE
+
+
 def test_trade_ids_remember_a_bounded_number_of_holes() -> None:
     ids = TradeIds()
     ids.check(0)
