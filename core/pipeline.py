@@ -93,14 +93,17 @@ class ShardPipeline:
     def feed(self, batch: FrameBatch) -> Events:
         """Take the next batch and return the facts it implies."""
         if batch.frames and self._admit(batch):
-            self._take(batch)
+            chain = chained(batch.chain_before, batch.frames)
+            if chain != batch.chain:
+                self._broken(chain, batch.chain)
+            self._take(batch, is_intact=chain == batch.chain)
         return self._facts.take(batch.address, batch.number)
 
-    def _take(self, batch: FrameBatch) -> None:
+    def _take(self, batch: FrameBatch, *, is_intact: bool) -> None:
         facts, received = self._facts, self._received
         number = batch.number
         for frame in batch.frames:
-            facts.number, facts.frame, facts.index = number, frame, 0
+            facts.number, facts.frame = number, frame
             number += 1
             if frame.ts_mono >= self._sample_at:
                 self._sample_at = self._next_sample(frame.ts_mono)
@@ -111,6 +114,10 @@ class ShardPipeline:
                 take = self._takes.get(frame.kind)
                 if take is not None:
                     take(frame)
+            if not is_intact:
+                # Not even a snapshot of such a batch is what the venue sent.
+                self._instruments.distrust()
+            facts.index = 0
         self._next_number = number
         self._chain = batch.chain
 
@@ -130,7 +137,7 @@ class ShardPipeline:
             return False
         if epoch > self._epoch:
             self._begin_epoch(epoch, batch)
-        elif batch.number > self._next_number:
+        if batch.number > self._next_number:
             facts.fault(
                 FaultKind.FRAMES_LOST,
                 expected=f"frame {self._next_number}",
@@ -141,13 +148,14 @@ class ShardPipeline:
             self._instruments.distrust()
         elif batch.chain_before != self._chain:
             self._broken(self._chain, batch.chain_before)
-        chain = chained(batch.chain_before, batch.frames)
-        if chain != batch.chain:
-            self._broken(chain, batch.chain)
         return True
 
     def _begin_epoch(self, epoch: int, batch: FrameBatch) -> None:
         mono = batch.frames[0].ts_mono
+        # Who begins to read in the middle of an epoch has not lost what is before.
+        begins_here = not self._epoch and batch.number > 0
+        self._next_number = batch.number if begins_here else 0
+        self._chain = batch.chain_before if begins_here else CHAIN_START
         self._epoch = epoch
         self._instruments.begin_epoch()
         self._connection = StreamStatistics("connection", "")

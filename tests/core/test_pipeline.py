@@ -127,6 +127,57 @@ def test_batch_that_was_changed_breaks_the_chain(
     assert len(events.faults[0].expected) == 32
 
 
+@pytest.mark.parametrize("name", VENUES)
+@pytest.mark.parametrize("damage", [changed_payload, changed_time, reordered, without_one])
+def test_batch_that_was_changed_leaves_no_book_live_nor_publishes_one(
+    name: str, damage: Callable[[FrameBatch], FrameBatch]
+) -> None:
+    """Also a snapshot in it may not be the one that the venue sent."""
+    batches = batches_of(name)
+    for place in range(1, len(batches)):
+        pipeline, _ = fed(name, batches[:place])
+        events = pipeline.feed(damage(batches[place]))
+
+        assert events.books == []
+        states = {each.book.state for each in pipeline.instruments.values()}
+        assert BookState.LIVE not in states
+
+
+@pytest.mark.parametrize("name", VENUES)
+def test_origins_are_unique_also_where_frames_are_missing(name: str) -> None:
+    batches = batches_of(name)
+    for place in range(1, len(batches) - 1):
+        pipeline, _ = fed(name, batches[:place])
+        found = facts_of([pipeline.feed(batches[place + 1])])
+
+        origins = [(fact.number, fact.index) for fact in found]
+        assert len(origins) == len(set(origins))
+
+
+def test_epoch_whose_beginning_is_missing_is_a_fault_unless_reading_begins_there() -> None:
+    frames = read_transcript("deribit").frames()
+    old, new = (cut(frames, 5, "deribit", epoch) for epoch in (1, 2))
+    pipeline, _ = fed("deribit", old)
+    lost = pipeline.feed(new[1])
+
+    assert faults_of(lost)[0] == (FaultKind.FRAMES_LOST, 5, "frames")
+    assert not {fault.kind for fault in pipeline.feed(new[2]).faults} & {
+        FaultKind.FRAMES_LOST,
+        FaultKind.CHAIN_BROKEN,
+    }
+    _, (first, *_) = fed("deribit", new[1:])
+    assert FaultKind.FRAMES_LOST not in {fault.kind for fault in first.faults}
+
+
+def test_epoch_that_does_not_begin_with_its_chain_breaks_it() -> None:
+    first, *_ = cut(read_transcript("deribit").frames(), 5, "deribit", 2)
+    other = bytes(reversed(range(16)))
+    moved = msgspec.structs.replace(first, chain_before=other, chain=chained(other, first.frames))
+    _, (events,) = fed("deribit", [moved])
+
+    assert FaultKind.CHAIN_BROKEN in {fault.kind for fault in events.faults}
+
+
 def test_batch_of_an_epoch_that_is_over_is_not_taken() -> None:
     frames = read_transcript("deribit").frames()
     old, new = (cut(frames, 1000, "deribit", epoch) for epoch in (1, 2))
