@@ -19,7 +19,8 @@ from schemas.registry import CodecError
 from schemas.topics import DEAD_LETTERS
 
 LETTER_VALUE_BYTES: Final = 1 << 20
-"""Bytes of an unusable record that its letter keeps; the rest is found by its offset."""
+"""Most bytes of an unusable record that its letter keeps; the rest is found by its offset."""
+LETTER_KEY_BYTES: Final = 1 << 10
 
 TS_MAX: Final = 4_102_444_800_000_000_000
 """Latest receive time that is believed, ns: the end of the year 2099."""
@@ -56,6 +57,7 @@ class PartitionEngine:
     """All pipelines of one raw partition, one for each shard and line that it carries.
 
     `consumer` and `log_id` sign dead letters: who gave a record up, and in which log it stands.
+    A letter keeps `letter_bytes` of a record's value.
     """
 
     def __init__(
@@ -67,6 +69,7 @@ class PartitionEngine:
         partition: int,
         consumer: str = "",
         log_id: str = "",
+        letter_bytes: int = LETTER_VALUE_BYTES,
     ) -> None:
         self.topic = topic
         self.partition = partition
@@ -76,6 +79,7 @@ class PartitionEngine:
         self._settings = settings
         self._consumer = consumer
         self._log_id = log_id
+        self._letter_bytes = letter_bytes
         self._pipelines: dict[tuple[str, str], ShardPipeline] = {}
 
     def feed(self, record: RawRecord) -> Fed:
@@ -119,7 +123,7 @@ class PartitionEngine:
         return pipeline
 
     def _letter(self, record: RawRecord, reason: str) -> Output:
-        value = record.value
+        key, value = record.key, record.value
         letter = DeadLetter(
             topic=self.topic,
             partition=self.partition,
@@ -127,12 +131,12 @@ class PartitionEngine:
             consumer=self._consumer,
             reason=reason[:REASON_CHARACTERS],
             ts=record.ts,
-            key=record.key,
-            value=None if value is None else bytes(value[:LETTER_VALUE_BYTES]),
+            key=None if key is None else bytes(key[:LETTER_KEY_BYTES]),
+            value=None if value is None else bytes(value[: self._letter_bytes]),
             log_id=self._log_id,
         )
-        key = f"{self.topic}/{self.partition}".encode()
-        return Output(DEAD_LETTERS, key, encode_dead_letter(letter))
+        place = f"{self.topic}/{self.partition}".encode()
+        return Output(DEAD_LETTERS, place, encode_dead_letter(letter))
 
 
 def _check_range(batch: FrameBatch) -> None:

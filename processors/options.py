@@ -13,6 +13,7 @@ from core.pipeline import PipelineSettings
 from core.protocol import Exchange
 from infra.runtime.connections import brokers, tls_context
 from infra.runtime.settings import KafkaSettings, ProcessorSettings, Settings, SettingsError
+from processors.engine import LETTER_VALUE_BYTES
 from schemas.topics import raw_topic
 
 REQUEST_TIMEOUT_S: Final = 40.0
@@ -28,6 +29,10 @@ BUFFER_RECORDS: Final = 1500
 paused Faust looks again after a second: two fifths of this must last for that second."""
 BUFFER_RECORDS_MIN: Final = 200
 COMMIT_EVERY_RECORDS: Final = 1000
+LEVEL_BYTES: Final = 32
+"""A level of both sides in a published book: two prices and two sizes, packed."""
+SYMBOL_BYTES: Final = 768
+"""The most that the rest of a book takes, or the seconds of a symbol's two streams."""
 NO_PAGES: Final = 1
 """Stands for Faust's web port where nobody asked for its pages; nothing listens there."""
 
@@ -128,6 +133,33 @@ def check_warmup(settings: Settings) -> None:
             f"is {settings.processor.warmup_s}",
             allowed=f"more than twice producer.snapshot_interval_s, {least}",
         )
+
+
+def check_sizes(settings: Settings) -> None:
+    """Refuse books that may not fit into a record: what one raw record implies is one.
+
+    Raises:
+        SettingsError: they are larger than the topics take.
+    """
+    producer, processor = settings.producer, settings.processor
+    most = settings.topics.max_message_bytes
+    interval_ms = min(processor.book_interval_ms, producer.tick_interval_ms)
+    samples = min(producer.batch_age_ms // interval_ms + 1, producer.batch_frames)
+    for name, exchange in settings.exchanges.items():
+        symbols = min(exchange.symbols_per_shard, len(exchange.symbols) or 1_000)
+        allowed = (most // (symbols * samples) - SYMBOL_BYTES) // LEVEL_BYTES
+        if exchange.enabled and processor.book_levels > allowed:
+            raise SettingsError(
+                "processor.book_levels",
+                f"is {processor.book_levels}, with {symbols} symbols on a socket of {name} and up"
+                f" to {samples} samples a record, but topics.max_message_bytes is {most}",
+                allowed=f"at most {max(allowed, 0)}, or fewer exchanges.{name}.symbols_per_shard",
+            )
+
+
+def letter_bytes(settings: Settings) -> int:
+    """Return how much of an unusable record fits into a record about it."""
+    return min(LETTER_VALUE_BYTES, settings.topics.max_message_bytes // 2)
 
 
 def _web_port(processor: ProcessorSettings) -> int:

@@ -28,12 +28,13 @@ log = logs.logger(__name__)
 
 
 class EngineSettings(msgspec.Struct, frozen=True):
-    """What every engine of a worker needs; `warmup_s` in s, `consumer` signs dead letters."""
+    """What every engine of a worker needs; `warmup_s` in s, the others as in PartitionEngine."""
 
     kafka: KafkaSettings
     pipeline: PipelineSettings
     warmup_s: int
     consumer: str
+    letter_bytes: int
 
 
 class Processor:
@@ -108,6 +109,7 @@ class Processor:
             partition=message.partition,
             consumer=settings.consumer,
             log_id=await self._broker.log_id(message.topic),
+            letter_bytes=settings.letter_bytes,
         )
 
         def wanted() -> bool:

@@ -26,8 +26,10 @@ from processors.broker import Broker
 from processors.meters import Meters
 from processors.options import (
     NO_PAGES,
+    check_sizes,
     check_warmup,
     faust_options,
+    letter_bytes,
     pipeline_settings,
     raw_topics,
 )
@@ -51,6 +53,7 @@ def create_app(settings: Settings) -> "ProcessorApp":
         SettingsError: naming the key and what is allowed.
     """
     check_warmup(settings)
+    check_sizes(settings)
     topics = raw_topics(settings)
     app = ProcessorApp(
         settings.processor.app_id, Worker=ProcessorWorker, **faust_options(settings, len(topics))
@@ -119,7 +122,11 @@ class ProcessorApp(faust.App):
         self.processor = Processor(
             self,
             EngineSettings(
-                settings.kafka, pipeline_settings(settings), settings.processor.warmup_s, PROCESS
+                settings.kafka,
+                pipeline_settings(settings),
+                settings.processor.warmup_s,
+                PROCESS,
+                letter_bytes(settings),
             ),
             Publisher(self, names, end_process),
             broker=broker,

@@ -207,6 +207,25 @@ def test_unusable_record_becomes_a_letter_and_changes_nothing(poison: Poison) ->
     assert after == [[(kind, key) for kind, key, _ in outputs] for outputs in clean[3:]]
 
 
+@pytest.mark.parametrize("most", [65_536, 1 << 20, 8 << 20])
+@pytest.mark.parametrize("key_share", [0.0, 0.5, 1.0])
+def test_letter_about_the_largest_record_is_no_larger(most: int, key_share: float) -> None:
+    """A worker whose letter is refused would meet the same record for ever."""
+    key = bytes(int(most * key_share))
+    value = bytes(most - len(key))
+    taker = PartitionEngine(
+        exchanges()["deribit"],
+        PipelineSettings(),
+        topic="raw.deribit",
+        partition=3,
+        letter_bytes=min(LETTER_VALUE_BYTES, most // 2),
+    )
+    ((kind, name, letter),) = taker.feed(RawRecord(0, key, value, 77)).outputs
+
+    assert kind == DEAD_LETTERS
+    assert len(name) + len(letter) < most
+
+
 _REAL = st.sampled_from(batches(Connection("deribit", epoch=EPOCH), seconds=5)[0].frames)
 
 

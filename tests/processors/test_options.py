@@ -6,8 +6,18 @@ from typing import Any
 
 import pytest
 
+from core.events import BookSnapshot, BookState, Events, StreamSecond
+from core.frames import Address
 from infra.runtime.settings import SettingsError, load
-from processors.options import NO_PAGES, check_warmup, faust_options, raw_topics
+from processors.options import (
+    NO_PAGES,
+    check_sizes,
+    check_warmup,
+    faust_options,
+    letter_bytes,
+    raw_topics,
+)
+from schemas.codec import encode_events
 
 
 def settings(**environ: object) -> Any:
@@ -84,6 +94,67 @@ def test_warmup_of_two_snapshot_intervals_is_refused() -> None:
         check_warmup(settings(processor__warmup_s=120))
 
     check_warmup(settings(processor__warmup_s=121))
+
+
+_MOST = (1 << 62) - 1
+"""A number that takes the most bytes."""
+
+
+def largest_outputs(symbols: int, levels: int) -> int:
+    """Return the size of the largest record that sampling or closing a second can make."""
+    side = [_MOST] * levels
+    name = "S" * 64
+    book = BookSnapshot(
+        _MOST, 9, name, _MOST, _MOST, _MOST, _MOST, 31, 36, 36, side, side, side, side, _MOST
+    )
+    fields: dict[str, Any] = dict.fromkeys(StreamSecond.__struct_fields__, _MOST)
+    fields |= {"index": 9, "channel": "trades", "symbol": name, "book_state": BookState.LIVE}
+    seconds = [StreamSecond(**fields)] * (2 * symbols)
+    address = Address("binance", "binance-0", "A", _MOST)
+    events = Events(address, _MOST, [], [book] * symbols, [], seconds)
+    return max(len(value) for _, value in encode_events(events, 9, _MOST))
+
+
+@pytest.mark.parametrize(("symbols", "most"), [(20, 65_536), (100, 8_388_608), (900, 1_000_000)])
+def test_books_of_a_socket_that_fit_no_record_are_refused(symbols: int, most: int) -> None:
+    def chosen(levels: int) -> Any:
+        names = ",".join(f"S{number}" for number in range(symbols))
+        return settings(
+            exchanges__deribit__symbols=names,
+            exchanges__deribit__symbols_per_shard=1000,
+            topics__max_message_bytes=most,
+            processor__book_levels=levels,
+        )
+
+    def is_refused(levels: int) -> bool:
+        try:
+            check_sizes(chosen(levels))
+        except SettingsError:
+            return True
+        return False
+
+    fitting = [levels for levels in (1, 10, 25, 50, 1000, 10_000) if not is_refused(levels)]
+    assert fitting
+    assert largest_outputs(symbols, fitting[-1]) <= most
+    with pytest.raises(SettingsError, match="max_message_bytes") as refused:
+        check_sizes(chosen(most // symbols // 32))
+    assert refused.value.key == "processor.book_levels"
+    assert "symbols_per_shard" in refused.value.allowed
+    check_sizes(settings())
+
+
+def test_books_that_are_sampled_more_than_once_a_record_must_all_fit() -> None:
+    often = {"processor__book_interval_ms": 10, "producer__batch_age_ms": 10_000}
+    check_sizes(settings(processor__book_levels=5000))
+    check_sizes(settings(processor__book_levels=5000, producer__batch_frames=1, **often))
+
+    with pytest.raises(SettingsError, match="samples a record"):
+        check_sizes(settings(processor__book_levels=5000, **often))
+
+
+def test_letter_about_any_record_fits_where_the_record_did() -> None:
+    assert letter_bytes(settings()) == 1 << 20
+    assert letter_bytes(settings(topics__max_message_bytes=65_536)) == 32_768
 
 
 def test_importing_the_app_reads_no_settings(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -239,7 +239,9 @@ class ProcessorSettings(Section, frozen=True, kw_only=True):
     app_id: KafkaName = "streamgauge"
     """Faust's application id: workers that share it share the partitions."""
     book_levels: Annotated[int, Meta(ge=1, le=10_000)] = 25
-    """Levels a side in a published book."""
+    """Levels a side in a published book. All books of one socket, as often as they are
+    sampled in `producer.batch_age_ms`, must fit into one record of `topics.max_message_bytes`: 32
+    bytes a level and up to 768 a book."""
     book_interval_ms: Annotated[int, Meta(ge=10, le=3_600_000)] = 1_000
     """How often each live book is published, ms of the raw log's own time."""
     instance_id: KafkaInstance = ""
