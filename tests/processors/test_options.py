@@ -145,11 +145,11 @@ def test_books_of_a_socket_that_fit_no_record_are_refused(symbols: int, most: in
 
 def test_books_that_are_sampled_more_than_once_a_record_must_all_fit() -> None:
     often = {"processor__book_interval_ms": 10, "producer__batch_age_ms": 10_000}
-    check_sizes(settings(processor__book_levels=5000))
-    check_sizes(settings(processor__book_levels=5000, producer__batch_frames=1, **often))
+    check_sizes(settings(processor__book_levels=6000))
+    check_sizes(settings(processor__book_levels=6000, producer__batch_frames=1, **often))
 
     with pytest.raises(SettingsError, match="samples a record"):
-        check_sizes(settings(processor__book_levels=5000, **often))
+        check_sizes(settings(processor__book_levels=6000, **often))
 
 
 def test_letter_about_any_record_fits_where_the_record_did() -> None:
