@@ -5,14 +5,11 @@ market only keeps what the last event did, in the shape that truth and channels 
 """
 
 from collections import deque
-from typing import TYPE_CHECKING, NamedTuple
+from typing import NamedTuple
 
 from simulator.flow import OrderFlow
 from simulator.instruments import Instrument
 from simulator.settings import MarketSettings
-
-if TYPE_CHECKING:
-    from simulator.venue import MarketChannel
 
 HISTORY = 1000  # trades kept in memory per market; older ones are read from the truth on disk
 
@@ -43,7 +40,6 @@ class Market:
 
     __slots__ = (
         "changes",
-        "channels",
         "delivered",
         "engine",
         "flow",
@@ -83,7 +79,6 @@ class Market:
         self.changes: list[Change] = []  # of the last event
         self.trades: list[Trade] = []  # of the last event
         self.history: deque[Trade] = deque(maxlen=HISTORY)
-        self.channels: list[MarketChannel] = []  # those that have subscribers
         self.delivered: dict[int, int] = {}  # trade sequence -> deliveries not yet in the truth
         self.high = self.low = self.middle
         self.volume = 0

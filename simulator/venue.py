@@ -94,7 +94,8 @@ class Venue(ABC):
         self.truth = truth
         self.market_settings: MarketSettings = settings.market
         self.markets: dict[str, Market] = {}
-        self.channels: dict[str, MarketChannel] = {}
+        self.channels: dict[str, MarketChannel] = {}  # those that have subscribers
+        self._listening: dict[Market, list[MarketChannel]] = {}  # the same, by market
         self.connections: dict[str, Connection] = {}
         self.sent: Counter[str] = Counter()
         self.counts: Counter[str] = Counter()
@@ -135,6 +136,7 @@ class Venue(ABC):
             market.tag = before.tag
             market.sequence = before.sequence or self.first_sequence
             self.markets[market.symbol] = market
+            self._listening[market] = []
             self._rates.append((market, rate * SLOT_S))
             self._phases[market] = self._random.random() * SLOT_S
         self.number_opening(time.time_ns())
@@ -201,7 +203,7 @@ class Venue(ABC):
         self.truth.append(market)
         self.counts["events"] += 1
         self.counts["trades"] += len(market.trades)
-        for channel in market.channels:
+        for channel in self._listening[market]:
             channel.event()
 
     @abstractmethod
@@ -239,7 +241,7 @@ class Venue(ABC):
         """Make a connection a member; the ack must have been sent."""
         if channel.name not in self.channels:
             self.channels[channel.name] = channel
-            channel.market.channels.append(channel)
+            self._listening[channel.market].append(channel)
         channel.join(connection)
 
     def unsubscribe(self, connection: Connection, channel: MarketChannel) -> None:
@@ -247,7 +249,7 @@ class Venue(ABC):
         channel.leave(connection)
         if not channel.members and self.channels.get(channel.name) is channel:
             del self.channels[channel.name]
-            channel.market.channels.remove(channel)
+            self._listening[channel.market].remove(channel)
 
     # Sockets
 

@@ -54,7 +54,7 @@ class Binance(Venue):
         """Continue each market's update, trade and aggregate ids."""
         self._limits = own
         self.texts: dict[str, Texts] = {}
-        self.rest = BinanceRest(self, own.weight_per_minute_max)
+        self.rest = BinanceRest(self, self.texts, own.weight_per_minute_max)
         super().__init__(settings, own, truth)
 
     # Numbering
@@ -87,16 +87,17 @@ class Binance(Venue):
         market = self.markets.get(symbol.upper())
         if market is None or not symbol.islower():
             return None
+        texts = self.texts[market.symbol]
         if stream in ("depth", "depth@1000ms"):
-            return DepthStream(self, market, name, 1.0)
+            return DepthStream(self, market, name, texts, 1.0)
         if stream == "depth@100ms":
-            return DepthStream(self, market, name, 0.1)
+            return DepthStream(self, market, name, texts, 0.1)
         if stream == "trade":
-            return TradeStream(self, market, name)
+            return TradeStream(self, market, name, texts)
         if stream == "aggTrade":
-            return AggregateTradeStream(self, market, name)
+            return AggregateTradeStream(self, market, name, texts)
         if stream == "bookTicker":
-            return BookTickerStream(self, market, name)
+            return BookTickerStream(self, market, name, texts)
         return None
 
     # Sockets

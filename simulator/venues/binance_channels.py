@@ -8,15 +8,11 @@ import time
 from collections import deque
 from collections.abc import Iterable
 from itertools import groupby
-from typing import TYPE_CHECKING
 
 from simulator.connection import Connection
 from simulator.market import Market, Trade
-from simulator.venue import MarketChannel
+from simulator.venue import MarketChannel, Venue
 from simulator.wire import FixedTexts
-
-if TYPE_CHECKING:
-    from simulator.venues.binance import Binance
 
 
 class BinanceConnection(Connection):
@@ -49,10 +45,10 @@ class Texts:
 class Stream(MarketChannel):
     """A stream with its two kinds of members."""
 
-    def __init__(self, venue: "Binance", market: Market, name: str) -> None:
+    def __init__(self, venue: Venue, market: Market, name: str, texts: Texts) -> None:
         """`name` is the stream's, in lower case."""
         super().__init__(venue, market, name)
-        self.texts = venue.texts[market.symbol]
+        self.texts = texts
         self._bare: dict[Connection, None] = {}
         self._wrapped: dict[Connection, None] = {}
 
@@ -82,9 +78,11 @@ class DepthStream(Stream):
 
     kind = "book"
 
-    def __init__(self, venue: "Binance", market: Market, name: str, interval: float) -> None:
+    def __init__(
+        self, venue: Venue, market: Market, name: str, texts: Texts, interval: float
+    ) -> None:
         """`interval` in seconds."""
-        super().__init__(venue, market, name)
+        super().__init__(venue, market, name, texts)
         self._interval = interval
         self._last = market.sequence
         self._bids: dict[int, None] = {}  # keys touched in this interval
@@ -171,9 +169,9 @@ class BookTickerStream(Stream):
 
     kind = "ticker"
 
-    def __init__(self, venue: "Binance", market: Market, name: str) -> None:
+    def __init__(self, venue: Venue, market: Market, name: str, texts: Texts) -> None:
         """Nothing was sent yet."""
-        super().__init__(venue, market, name)
+        super().__init__(venue, market, name, texts)
         self._best: tuple[int, int, int, int] | None = None
 
     def event(self) -> None:

@@ -7,18 +7,15 @@ import asyncio
 import time
 from collections.abc import Awaitable, Callable
 from itertools import groupby
-from typing import TYPE_CHECKING
 
 from aiohttp import web
 
 from simulator.instruments import Instrument
 from simulator.market import Market, Trade
 from simulator.truth_reader import history
+from simulator.venue import Venue
 from simulator.venues.binance_channels import Texts, aggregate_fields
 from simulator.wire import FixedTexts
-
-if TYPE_CHECKING:
-    from simulator.venues.binance import Binance
 
 DEPTH_MAX = 5000
 TRADES_MAX = 1000
@@ -39,9 +36,10 @@ class RestError(Exception):
 class BinanceRest:
     """The paths under /api/v3 and the weight that each client address has used."""
 
-    def __init__(self, venue: "Binance", weight_per_minute_max: int) -> None:
-        """`weight_per_minute_max` is per client address."""
+    def __init__(self, venue: Venue, texts: dict[str, Texts], weight_per_minute_max: int) -> None:
+        """`texts` by symbol; `weight_per_minute_max` is per client address."""
         self._venue = venue
+        self._texts = texts
         self._weight_max = weight_per_minute_max
         self._used: dict[str, tuple[int, int]] = {}  # address -> minute, weight
 
@@ -108,7 +106,7 @@ class BinanceRest:
 
     async def _depth(self, request: web.Request) -> str:
         market = self._market(request)
-        texts = self._venue.texts[market.symbol]
+        texts = self._texts[market.symbol]
         sizes = market.engine.sizes
         bids, asks = market.top(min(limit(request, 100), DEPTH_MAX))
         return (
@@ -145,7 +143,7 @@ class BinanceRest:
             ]
             groups = grouped(chosen)
             groups = groups[:count] if since is not None else groups[-count:]
-        texts = self._venue.texts[market.symbol]
+        texts = self._texts[market.symbol]
         return "[" + ",".join(f"{{{aggregate_fields(texts, group)}}}" for group in groups) + "]"
 
     async def _aggregates_from(self, market: Market, first: int, count: int) -> list[list[Trade]]:
@@ -159,7 +157,7 @@ class BinanceRest:
         return groups[:-1][:count] if len(trades) == wanted else groups[:count]
 
     def _listed(self, market: Market, trades: list[Trade]) -> str:
-        texts = self._venue.texts[market.symbol]
+        texts = self._texts[market.symbol]
         return (
             "[" + ",".join(trade_entry(market.instrument, texts, trade) for trade in trades) + "]"
         )

@@ -135,7 +135,7 @@ class Deribit(Venue):
         made, market = CHANNELS.get(kind), self.markets.get(symbol)
         if made is None or market is None or interval not in INTERVALS:
             return None
-        return made(self, market, name, INTERVALS[interval])
+        return made(self, market, name, self.texts[symbol], INTERVALS[interval])
 
     def greet(self, connection: Connection) -> None:
         """Give the newcomer its credits."""

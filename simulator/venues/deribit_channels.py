@@ -3,16 +3,11 @@
 The chains of change ids are per channel and shared by its members. Nothing here knows of requests.
 """
 
-from typing import TYPE_CHECKING
-
 from simulator.connection import Connection
 from simulator.market import Change, Market, Trade
-from simulator.venue import MarketChannel
+from simulator.venue import MarketChannel, Venue
 from simulator.venues import deribit_data as data
 from simulator.wire import Frame
-
-if TYPE_CHECKING:
-    from simulator.venues.deribit import Deribit
 
 
 class BookChannel(MarketChannel):
@@ -24,10 +19,12 @@ class BookChannel(MarketChannel):
 
     kind = "book"
 
-    def __init__(self, venue: "Deribit", market: Market, name: str, interval: float) -> None:
+    def __init__(
+        self, venue: Venue, market: Market, name: str, texts: data.Texts, interval: float
+    ) -> None:
         """`interval` in seconds; 0 sends every event."""
         super().__init__(venue, market, name)
-        self._texts = venue.texts[market.symbol]
+        self._texts = texts
         self._interval = interval
         self._previous = market.sequence
         self._pending: dict[int, int] = {}  # key -> size before the interval
@@ -94,10 +91,12 @@ class TradesChannel(MarketChannel):
     kind = "trades"
     counts_deliveries = True
 
-    def __init__(self, venue: "Deribit", market: Market, name: str, interval: float) -> None:
+    def __init__(
+        self, venue: Venue, market: Market, name: str, texts: data.Texts, interval: float
+    ) -> None:
         """`interval` in seconds; 0 sends every event."""
         super().__init__(venue, market, name)
-        self._texts = venue.texts[market.symbol]
+        self._texts = texts
         self._interval = interval
         self._pending: list[Trade] = []
 
@@ -125,10 +124,12 @@ class TickerChannel(MarketChannel):
 
     kind = "ticker"
 
-    def __init__(self, venue: "Deribit", market: Market, name: str, interval: float) -> None:
+    def __init__(
+        self, venue: Venue, market: Market, name: str, texts: data.Texts, interval: float
+    ) -> None:
         """`interval` in seconds; 0 sends every event."""
         super().__init__(venue, market, name)
-        self._texts = venue.texts[market.symbol]
+        self._texts = texts
         self._interval = interval
         self._scheduled = False
 

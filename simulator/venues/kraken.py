@@ -46,7 +46,7 @@ class Kraken(Venue):
         """Continue each pair's trade ids; time numbers the books."""
         self._limits = own
         self.texts: dict[str, Texts] = {}
-        self.rest = KrakenRest(self)
+        self.rest = KrakenRest(self, self.texts)
         super().__init__(settings, own, truth)
 
     # Numbering
@@ -77,9 +77,10 @@ class Kraken(Venue):
         market = self.markets.get(symbol)
         if market is None:
             return None
+        texts = self.texts[symbol]
         if kind == "trade":
-            return TradeChannel(self, market, name)
-        return BookChannel(self, market, name, int(rest[0]))
+            return TradeChannel(self, market, name, texts)
+        return BookChannel(self, market, name, texts, int(rest[0]))
 
     # Sockets
 

@@ -5,17 +5,13 @@ pushed out of range gets no delete; one that comes back into range is sent again
 """
 
 from bisect import bisect_left
-from typing import TYPE_CHECKING
 from zlib import crc32
 
 from simulator.connection import Connection
 from simulator.market import Market, Trade
 from simulator.matching import MatchingEngine
-from simulator.venue import MarketChannel
+from simulator.venue import MarketChannel, Venue
 from simulator.wire import FixedTexts, rfc3339
-
-if TYPE_CHECKING:
-    from simulator.venues.kraken import Kraken
 
 CHECKSUM_LEVELS = 10
 TRADES_IN_SNAPSHOT = 50
@@ -53,11 +49,11 @@ class BookChannel(MarketChannel):
 
     kind = "book"
 
-    def __init__(self, venue: "Kraken", market: Market, name: str, depth: int) -> None:
+    def __init__(self, venue: Venue, market: Market, name: str, texts: Texts, depth: int) -> None:
         """`depth` in levels a side."""
         super().__init__(venue, market, name)
         self.depth = depth
-        self._texts = venue.texts[market.symbol]
+        self._texts = texts
         # Keys of the last levels in range: what a client holds reaches down to them.
         self._bid_floor = self._floor(market.engine.bids)
         self._ask_floor = self._floor(market.engine.asks)
@@ -121,10 +117,10 @@ class TradeChannel(MarketChannel):
     kind = "trades"
     counts_deliveries = True
 
-    def __init__(self, venue: "Kraken", market: Market, name: str) -> None:
+    def __init__(self, venue: Venue, market: Market, name: str, texts: Texts) -> None:
         """Start with the next event."""
         super().__init__(venue, market, name)
-        self._texts = venue.texts[market.symbol]
+        self._texts = texts
 
     def snapshot(self, connection: Connection) -> None:
         """Send the last trades; they are history and do not count as delivered."""

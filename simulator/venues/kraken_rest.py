@@ -7,18 +7,15 @@ A pair has three names: `XXBTZUSD` (REST), `XBTUSD` (alternative), `BTC/USD` (AP
 import asyncio
 import time
 from collections.abc import Awaitable, Callable
-from typing import TYPE_CHECKING
 
 from aiohttp import web
 
 from simulator.instruments import Instrument
 from simulator.market import Market, Trade
 from simulator.truth_reader import history
-from simulator.venue import compact
+from simulator.venue import Venue, compact
+from simulator.venues.kraken_channels import Texts
 from simulator.wire import FixedTexts, rfc3339
-
-if TYPE_CHECKING:
-    from simulator.venues.kraken import Kraken
 
 DEPTH_MAX = 500
 TRADES_MAX = 1000
@@ -53,9 +50,10 @@ def pair_name(instrument: Instrument) -> str:
 class KrakenRest:
     """The paths under /0/public."""
 
-    def __init__(self, venue: "Kraken") -> None:
-        """Serve the venue's markets."""
+    def __init__(self, venue: Venue, texts: dict[str, Texts]) -> None:
+        """Serve the venue's markets; `texts` by symbol."""
         self._venue = venue
+        self._texts = texts
 
     def add_routes(self, router: web.UrlDispatcher) -> None:
         """Add all paths."""
@@ -116,7 +114,7 @@ class KrakenRest:
         depth = natural(request, "count", 100)
         if not 1 <= depth <= DEPTH_MAX:
             raise QueryError("EGeneral:Invalid arguments:count")
-        texts, sizes = self._venue.texts[market.symbol], market.engine.sizes
+        texts, sizes = self._texts[market.symbol], market.engine.sizes
         second = market.ts_event // 1_000_000_000
         bids, asks = (
             ",".join(f'["{texts.price[key]}","{texts.size[sizes[key]]}",{second}]' for key in keys)
@@ -142,7 +140,7 @@ class KrakenRest:
         return f'{{"{pair_name(market.instrument)}":[{listed}],"last":"{final}"}}'
 
     def _trade(self, market: Market, trade: Trade) -> str:
-        texts = self._venue.texts[market.symbol]
+        texts = self._texts[market.symbol]
         return (
             f'["{texts.price[trade.price]}","{texts.size[trade.size]}",'
             f"{FixedTexts(1, 9, 9)[trade.ts_event]},"
