@@ -1,5 +1,6 @@
 """The engine: deterministic, exact from any start, and deaf to how frames are cut into batches."""
 
+import re
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -10,7 +11,7 @@ from hypothesis import strategies as st
 
 from core.events import EventBatch, FaultKind
 from core.exchanges import exchanges
-from core.frames import CHAIN_START, Address, Frame, FrameBatch, FrameKind, chained
+from core.frames import CHAIN_START, Address, BatchBuilder, Frame, FrameBatch, FrameKind, chained
 from core.pipeline import PipelineSettings
 from processors.engine import LETTER_VALUE_BYTES, Output, PartitionEngine, RawRecord
 from schemas.codec import decode_dead_letter, decode_events, encode_frame_batch
@@ -19,6 +20,7 @@ from tests.processors.market import NS, RENEWAL_NS, SYMBOLS, Connection, batches
 from tests.schemas.records import FRAMES, INT64
 
 EPOCH = 1_800_000_000 * NS
+_TRADE_ID = re.compile(rb'("t|"trade_seq|"trade_id)": ?(?=\d)')
 
 
 def engine(exchange: str) -> PartitionEngine:
@@ -107,6 +109,37 @@ def test_engine_warmed_with_the_recent_log_goes_on_with_the_same_bytes(exchange:
 
         assert warmed.next_offset == start
         assert fed(warmed, raws[start : start + 3]) == uninterrupted[start : start + 3]
+
+
+@pytest.mark.parametrize("exchange", SYMBOLS)
+def test_engine_warmed_after_a_trade_id_with_a_wrong_digit_gives_the_same_bytes(
+    exchange: str,
+) -> None:
+    """What one damaged frame implies is over within a warm-up."""
+    connection = Connection(exchange, epoch=EPOCH)
+    builder = BatchBuilder(connection.address)
+    whole: list[FrameBatch] = []
+    damaged = 0
+    for frame in connection.frames():
+        taken = frame
+        if frame.ts_recv > EPOCH + 5 * NS and not damaged:
+            payload, damaged = _TRADE_ID.subn(rb'\1":9', frame.payload, count=1)
+            taken = msgspec.structs.replace(frame, payload=payload)
+        builder.add(taken)
+        batch = builder.cut() if len(builder) == 50 else None
+        whole += [batch] if batch else []
+        if frame.ts_recv > EPOCH + 90 * NS:
+            break
+    raws = records(whole)
+    middle = len(raws) // 2
+    uninterrupted = fed(engine(exchange), raws)
+
+    warmed = engine(exchange)
+    for raw in raws[middle // 5 : middle]:
+        warmed.absorb(raw)
+
+    assert damaged
+    assert fed(warmed, raws[middle:]) == uninterrupted[middle:]
 
 
 def test_engine_keeps_shards_and_lines_apart() -> None:
