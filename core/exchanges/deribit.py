@@ -69,14 +69,18 @@ _HEARTBEAT_ID: Final = 1
 _TEST: Final = b'{"jsonrpc":"2.0","id":0,"method":"public/test","params":{}}'
 
 
+Action = Literal["new", "change", "delete"]
+"""What happened to a level; any other word is not a change that we could apply."""
+
+
 class BookData(msgspec.Struct, gc=False):
     """`params.data` of a book notification."""
 
     instrument_name: Name
     change_id: Id
     timestamp: Milliseconds
-    bids: list[tuple[str, Number, Number]]
-    asks: list[tuple[str, Number, Number]]
+    bids: list[tuple[Action, Number, Number]]
+    asks: list[tuple[Action, Number, Number]]
     type: Literal["snapshot", "change"] | None = None
     prev_change_id: Id | None = None
 
@@ -302,7 +306,7 @@ def _book(payload: bytes) -> Message:
     return Delta(data.instrument_name, prev + 1, prev, data.change_id, bids, asks, ts_event)
 
 
-def _levels(levels: list[tuple[str, Number, Number]]) -> list[Level]:
+def _levels(levels: list[tuple[Action, Number, Number]]) -> list[Level]:
     return [
         (price, "0" if action == "delete" else size)
         if type(price) is str and type(size) is str

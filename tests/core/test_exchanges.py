@@ -176,7 +176,16 @@ def test_deribit_books_of_every_year_are_told_apart(more: dict[str, object], kin
     assert type(message) is kind
 
 
-@pytest.mark.parametrize("more", [{"type": "change"}, {"prev_change_id": 10}, {"type": "other"}])
+@pytest.mark.parametrize(
+    "more",
+    [
+        {"type": "change"},
+        {"prev_change_id": 10},
+        {"type": "other"},
+        {"prev_change_id": 8, "bids": [["update", 1.5, 2.0]]},
+        {"prev_change_id": 8, "asks": [["", 3.0, 0.0]]},
+    ],
+)
 def test_deribit_changes_that_cannot_be_are_refused(more: dict[str, object]) -> None:
     with pytest.raises(DecodeError):
         decoded("deribit", told({**BOOK, **SIDES, **more}))
