@@ -17,6 +17,7 @@ import msgspec
 
 from core.events import EventBatch
 from core.letters import DeadLetter
+from core.refusals import Refused, refused_text, restored_refused
 from core.rows import Place, RowBuffer
 
 VERSION: Final = "v1"
@@ -57,16 +58,18 @@ class Limits(msgspec.Struct, frozen=True):
 class Announcement(msgspec.Struct, frozen=True):
     """What the metadata of a committed offset says: the log, and the end of the block begun.
 
-    `end` is None when no block was begun after the commit.
+    `end` is None when no block was begun after the commit. `refused` records are left out of it.
     """
 
     log_id: str
     end: int | None
+    refused: Refused = ()
 
     def text(self) -> str:
-        """Return the metadata: at most some 70 characters; Kafka keeps 4096 bytes."""
+        """Return the metadata: some 70 characters, 200 more for each record that is left out."""
         end = "" if self.end is None else f";end={self.end}"
-        return f"{VERSION};log={self.log_id}{end}"
+        refused = f";refused={refused_text(self.refused)}" if self.refused else ""
+        return f"{VERSION};log={self.log_id}{end}{refused}"
 
 
 def announced(metadata: str) -> Announcement | None:
@@ -83,7 +86,11 @@ def announced(metadata: str) -> Announcement | None:
     end = fields.get("end")
     if version != VERSION or "log" not in fields or (end is not None and not _is_offset(end)):
         raise BlockError(f"unknown commit metadata {metadata[:120]!r}; expected {VERSION};log=…")
-    return Announcement(fields["log"], None if end is None else int(end))
+    try:
+        refused = restored_refused(fields.get("refused", ""))
+    except ValueError as error:
+        raise BlockError(f"unknown commit metadata {metadata[:120]!r}: {error}") from error
+    return Announcement(fields["log"], None if end is None else int(end), refused)
 
 
 class Recorded(Protocol):
@@ -143,7 +150,8 @@ class Block(msgspec.Struct, frozen=True):
     """A closed block: its range, its rows and its account.
 
     Every fact read is a row or a duplicate: `facts == len(rows) + duplicates`. `dead_letters`
-    are records. `missing` offsets were deleted from the log before they could be read.
+    are records, those of `refused` among them, whose facts do not count. `missing` offsets were
+    deleted from the log before they could be read.
     """
 
     place: Place
@@ -156,6 +164,7 @@ class Block(msgspec.Struct, frozen=True):
     dead_letters: int
     missing: int
     marks: str
+    refused: Refused = ()
 
     def token(self, table: str, spare: int = 0) -> str:
         """Return the deduplication token of this block's insert into `table`.
@@ -192,11 +201,20 @@ class BlockBuilder:
 
     Given `end`, the block is announced: it takes exactly the offsets before it, whatever the
     limits say. Otherwise it is due when a limit is reached. `marks` are those of the partition
-    and move with every record.
+    and move with every record, also with the `refused` ones, which are left out as dead letters.
+    It is not due without a row of offset `beyond` or later.
     """
 
     def __init__(
-        self, kind: str, place: Place, *, first: int, marks: Marks, end: int | None = None
+        self,
+        kind: str,
+        place: Place,
+        *,
+        first: int,
+        marks: Marks,
+        end: int | None = None,
+        refused: Refused = (),
+        beyond: int = 0,
     ) -> None:
         self.first = first
         self.next = first
@@ -206,6 +224,11 @@ class BlockBuilder:
         self.size_bytes = 0
         self.opened: int | None = None
         """`now` of the first record, ns; None while empty."""
+        self.refused = dict(refused)
+        """Offset to reason."""
+        self.undecided = beyond > first
+        """Whether a row beyond the suspects is missing that could show that they are at fault."""
+        self._beyond = beyond
         self._place = place
         self._marks = marks
         self._records = self._facts = self._duplicates = self._dead_letters = self._missing = 0
@@ -223,7 +246,7 @@ class BlockBuilder:
         """Say whether the block is to be closed at `now`."""
         if self.end is not None:
             return self.next >= self.end
-        if self.next == self.first:
+        if self.next == self.first or self.undecided:
             return False
         return (
             len(self.rows) >= limits.rows
@@ -234,6 +257,8 @@ class BlockBuilder:
     def add(self, offset: int, size_bytes: int, batch: EventBatch | DeadLetter, now: int) -> bool:
         """Take the record at `offset` and say whether it was new rather than a repeat.
 
+        A new one that is among `refused` becomes a dead letter.
+
         Raises:
             ValueError: a value has no place in the table; nothing was taken, `give_up` next.
         """
@@ -242,9 +267,16 @@ class BlockBuilder:
         facts = len(batch)
         if repeated:
             self._duplicates += facts
+        elif offset in self.refused:
+            # What has no place in the table at all is told so here as well.
+            RowBuffer(self.rows.kind, self._place).append(batch, offset)
+            self._marks.advance(record)
+            self._dead_letters += 1
+            facts = 0
         else:
             self.rows.append(batch, offset)
             self._marks.advance(record)
+            self.undecided = self.undecided and offset < self._beyond
         self._facts += facts
         self._take(offset, size_bytes, now)
         return not repeated
@@ -277,6 +309,7 @@ class BlockBuilder:
             dead_letters=self._dead_letters,
             missing=self._missing,
             marks=self._marks.text(),
+            refused=tuple(self.refused.items()),
         )
 
     def _take(self, offset: int, size_bytes: int, now: int) -> None:
@@ -304,7 +337,8 @@ class Progress(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Resumption(msgspec.Struct, frozen=True):
-    """Where to go on: gather from `first`, up to exactly `end` if a block was announced.
+    """Where to go on: gather from `first`, up to exactly `end` if a block was announced, and
+    without the records that were left out of it.
 
     `check` says that rows at or after `first` may be stored already, so that inserts must look
     before they write. `reason` is empty if everything agreed, else what did not.
@@ -314,6 +348,7 @@ class Resumption(msgspec.Struct, frozen=True):
     end: int | None
     check: bool
     reason: str
+    refused: Refused = ()
 
 
 def resumption(progress: Progress) -> Resumption:
@@ -328,6 +363,8 @@ def resumption(progress: Progress) -> Resumption:
         announcement = committed = None
     end = None if announcement is None else announcement.end
     result = _resumed(progress, committed, end)
+    if announcement is not None and result.end is not None:
+        result = msgspec.structs.replace(result, refused=announcement.refused)
     reach = result.first if result.end is None else result.end
     if reach > progress.log_end:
         raise BlockError(

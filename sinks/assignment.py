@@ -156,9 +156,14 @@ class Assignment(ConsumerRebalanceListener):  # type: ignore[misc]
             committed=committed, announcement=announcement, log_start=log_start, log_end=log_end
         )
         if position is not None:
+            self._read_from(sink, position)
+            await sink.run(lambda offset: self._read_from(sink, offset))
+
+    def _read_from(self, sink: PartitionSink, position: int) -> None:
+        # One that was given up lets its blocks go, and its successor knows where to read.
+        if self.sinks.get(sink.partition) is sink:
             self._consumer.seek(sink.partition, position)
             self._consumer.resume(sink.partition)
-            await sink.run()
 
     def _note_failure(self, task: asyncio.Task[None]) -> None:
         if not task.cancelled() and task.exception() is not None:

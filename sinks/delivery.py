@@ -1,9 +1,9 @@
-"""One block's way from closed to committed: announce, letters, rows, account, commit.
+"""One block's way from closed to committed: announce, rows, letters, account, commit.
 
 Nothing is stored before the range is announced, and the commit that announces is refused to whoever
 has lost the partition. Every step may be repeated. A failure that may pass is tried again for ever,
-with growing random waits; data that ClickHouse refuses stop the partition, for they cannot be
-skipped and must not be lost.
+with growing random waits. Data that ClickHouse refuses are handed back: rows come before letters,
+so that nothing was said of a block that is to be cut anew.
 """
 
 import asyncio
@@ -29,7 +29,7 @@ from infra.runtime.settings import SinkSettings
 from sinks.commits import Committer
 from sinks.letters import LetterBox
 from sinks.metrics import SinkMetrics
-from sinks.store import Store, is_refusal
+from sinks.store import Store, is_refusal, is_refusal_of_values
 from sinks.threads import in_thread
 
 log = logs.logger(__name__)
@@ -42,21 +42,27 @@ QUESTIONS: Final = 4
 """Questions that may be under way at once: a start asks for every partition."""
 _TRANSIENT: Final = (ClickHouseError, HTTPError, OSError, KafkaError)
 _MS: Final = 1_000_000
-_REQUEST: Final = re.compile(r" with url: \S+")
+_REQUEST: Final = re.compile(
+    r" with url: \S+| \(for url \S+\)|Received ClickHouse exception, code: \d+, server response: "
+)
 
 
 class Step(StrEnum):
     """What has just been done for a block; between any two the process may die."""
 
     ANNOUNCED = "announced"
-    LETTERS_POSTED = "letters posted"
     ROWS_STORED = "rows stored"
+    LETTERS_POSTED = "letters posted"
     ACCOUNTED = "accounted"
     COMMITTED = "committed"
 
 
 class RefusedError(Exception):
     """ClickHouse refuses a block's data for good."""
+
+
+class RowsRefusedError(RefusedError):
+    """ClickHouse refuses a block's rows for the sake of some values."""
 
 
 class Parcel(msgspec.Struct):
@@ -102,16 +108,17 @@ class Delivery:
 
         Raises:
             RevokedError: the partition was lost; whoever has it now stores the block.
+            RowsRefusedError: ClickHouse refuses some of the rows, and so stored none.
             RefusedError: ClickHouse refuses the data.
         """
         block, topic = parcel.block, parcel.block.place.topic
         await self._announce(parcel)
         self._reached(Step.ANNOUNCED, block)
+        await self._persistently(parcel, trouble, self._store_rows)
+        self._reached(Step.ROWS_STORED, block)
         if parcel.letters:
             await self._persistently(parcel, trouble, self._post)
         self._reached(Step.LETTERS_POSTED, block)
-        await self._persistently(parcel, trouble, self._store_rows)
-        self._reached(Step.ROWS_STORED, block)
         await self._persistently(parcel, trouble, self._store_account)
         self._reached(Step.ACCOUNTED, block)
         trouble("")
@@ -128,6 +135,17 @@ class Delivery:
             parcel.partition, block.end, Announcement(block.place.log_id, None)
         )
         self._reached(Step.COMMITTED, block)
+
+    async def withdraw(self, parcel: Parcel) -> None:
+        """Take back the announcement of a block whose rows were refused.
+
+        Raises:
+            RevokedError: the partition was lost.
+        """
+        block = parcel.block
+        await self._committer.commit(
+            parcel.partition, block.first, Announcement(block.place.log_id, None)
+        )
 
     async def until_answered(
         self, what: str, trouble: Trouble, function: Callable[..., Any], *arguments: Any
@@ -147,7 +165,9 @@ class Delivery:
     async def _announce(self, parcel: Parcel) -> None:
         block = parcel.block
         await self._committer.commit(
-            parcel.partition, block.first, Announcement(block.place.log_id, block.end)
+            parcel.partition,
+            block.first,
+            Announcement(block.place.log_id, block.end, block.refused),
         )
         parcel.announced_at = time.monotonic_ns()
 
@@ -164,7 +184,11 @@ class Delivery:
             except _TRANSIENT as error:
                 refusals = refusals + 1 if is_refusal(error) else 0
                 if refusals >= REFUSALS:
-                    raise RefusedError(_summary(error)) from error
+                    self._metrics.refusals.labels(parcel.partition.topic).inc()
+                    of_rows = step == self._store_rows and is_refusal_of_values(error)
+                    raise (RowsRefusedError if of_rows else RefusedError)(
+                        _summary(error)
+                    ) from error
                 # What became of the attempt is unknown.
                 parcel.check = True
                 self._metrics.failures.labels(parcel.partition.topic).inc()
@@ -216,6 +240,6 @@ class Delivery:
 
 
 def _summary(error: Exception) -> str:
-    # The address of a request is long and would push out the cause.
+    # The address of a request is long, as are the words before an answer: both push out the cause.
     text = _REQUEST.sub("", " ".join(str(error).split()))
     return f"{type(error).__name__}: {text[:300]}"

@@ -14,6 +14,8 @@ from core.rows import Place
 from schemas.codec import encode_dead_letter
 
 CONSUMER: Final = "sink"
+REFUSED: Final = "ClickHouse refused its rows: "
+"""How the reason begins of a record that could be read."""
 VALUE_BYTES: Final = 1 << 20
 """Bytes of a record's value that its letter keeps; the rest is found by its offset."""
 KEY_BYTES: Final = 1 << 10

@@ -35,6 +35,11 @@ class SinkMetrics:
             "Inserts and letters that failed; each is tried again.",
             topic,
         )
+        self.refusals = metrics.counter(
+            "md_sink_refused_blocks_total",
+            "Blocks that ClickHouse refused; each is cut anew, or stops its partition.",
+            topic,
+        )
         self.latency = metrics.histogram(
             "md_sink_latency_seconds", "From socket read to stored row, s; sampled.", topic
         )

@@ -1,15 +1,16 @@
 """One assigned partition: records in, blocks out, in order.
 
 RESUMING finds out where to go on; RUNNING gathers and delivers; then STOPPED (it needs a person:
-the log is not what it was, or ClickHouse refuses data), or ENDED (it was revoked, or everything is
+the log is not what it was, or the table does not take rows), or ENDED (it was revoked, or all is
 stored and the process ends). While one block is being delivered the next is gathered: so blocks
-are small when there is little to do, and large when there is much.
+are small when there is little to do, and large when there is much. A block whose rows are refused
+is gathered anew as `core.refusals` says, from where it began.
 """
 
 import asyncio
 import time
 from collections import deque
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from enum import Enum
 from typing import Final
 
@@ -23,16 +24,19 @@ from core.blocks import (
     Marks,
     Progress,
     Resumption,
+    restored_marks,
     resumption,
 )
 from core.events import EventBatch
 from core.letters import DeadLetter
-from core.rows import Place
+from core.refusals import Refused, isolation
+from core.rows import COLUMNS, Place
 from infra.runtime import logs
 from schemas.codec import decode_dead_letter, decode_events
+from schemas.topics import DEAD_LETTERS
 from sinks.commits import RevokedError
-from sinks.delivery import Delivery, Parcel, RefusedError
-from sinks.letters import letter_for
+from sinks.delivery import Delivery, Parcel, RefusedError, RowsRefusedError
+from sinks.letters import REFUSED, letter_for
 from sinks.store import Store, Stored
 
 log = logs.logger(__name__)
@@ -84,6 +88,11 @@ class PartitionSink:
         self._check_until = 0
         self._closed: deque[Parcel] = deque()
         self._delivering: Parcel | None = None
+        self._suspects: Refused = ()
+        self._marks_stored = self._marks.text()
+        """The marks before the first block that is not stored."""
+        self._read_again_to = 0
+        """Records from here on that come too early were fetched before the last block was cut."""
         self._changed = asyncio.Event()
         self._finishing = False
 
@@ -166,8 +175,15 @@ class PartitionSink:
         if result.reason:
             log.warning("progress_disagrees", partition=str(self.partition), reason=result.reason)
         self.stored = result.first
+        self._marks_stored = self._marks.text()
+        self._suspects = result.refused
         self._builder = BlockBuilder(
-            self._kind, self.place, first=result.first, marks=self._marks, end=result.end
+            self._kind,
+            self.place,
+            first=result.first,
+            marks=self._marks,
+            end=result.end,
+            refused=result.refused,
         )
         self.miss(log_start)
         self.state = State.RUNNING
@@ -187,6 +203,8 @@ class PartitionSink:
 
     def feed(self, records: Sequence[ConsumerRecord]) -> None:
         """Take records in order; whole ones, so a block may end a record beyond its limit."""
+        if records and self._builder.next < self._read_again_to <= records[0].offset:
+            return
         now = time.monotonic_ns()
         for record in records:
             if not self._builder.takes(record.offset):
@@ -200,17 +218,20 @@ class PartitionSink:
         size = len(record.value or b"")
         try:
             batch = self._decoded(record.value)
-            builder.add(offset, size, batch, now)
+            new = builder.add(offset, size, batch, now)
         except ValueError as error:
             # A CodecError, or a value for which the table has no place.
-            reason = f"{error}"
-            log.warning(
-                "dead_letter", partition=str(self.partition), offset=offset, reason=reason[:200]
-            )
-            self._letters.append(
-                letter_for(record, self.place, reason, max_bytes=self._letter_bytes)
-            )
+            self._write_letter(record, f"{error}")
             builder.give_up(offset, size, now)
+        else:
+            if new and offset in builder.refused:
+                self._write_letter(record, REFUSED + builder.refused[offset])
+
+    def _write_letter(self, record: ConsumerRecord, reason: str) -> None:
+        log.warning(
+            "dead_letter", partition=str(self.partition), offset=record.offset, reason=reason[:200]
+        )
+        self._letters.append(letter_for(record, self.place, reason, max_bytes=self._letter_bytes))
 
     def _decoded(self, value: bytes | None) -> EventBatch | DeadLetter:
         if self._kind == "dead_letters":
@@ -229,13 +250,21 @@ class PartitionSink:
         self._builder = BlockBuilder(self._kind, self.place, first=block.end, marks=self._marks)
         self._changed.set()
 
-    async def run(self) -> None:
-        """Deliver blocks until the partition is stopped, revoked or finished."""
+    async def run(self, read_from: Callable[[int], None]) -> None:
+        """Deliver blocks until the partition is stopped, revoked or finished.
+
+        `read_from` makes the consumer read again from an offset.
+        """
         try:
             while (parcel := await self._next()) is not None:
                 self._delivering = parcel
-                await self._delivery.store(parcel, self._note_trouble)
-                self.stored = parcel.block.end
+                try:
+                    await self._delivery.store(parcel, self._note_trouble)
+                except RowsRefusedError as error:
+                    await self._cut(parcel, error, read_from)
+                    continue
+                self.stored, self._suspects = parcel.block.end, ()
+                self._marks_stored = parcel.block.marks
                 self.progressed_at = time.monotonic()
                 if not self._closed:
                     # Otherwise the announcement of the next block commits this one's end.
@@ -244,11 +273,63 @@ class PartitionSink:
         except RefusedError as error:
             assert self._delivering is not None
             block = self._delivering.block
-            self.stop(f"ClickHouse refuses block {block.first}-{block.end}: {error}")
+            self.stop(
+                f"ClickHouse refuses block {block.first}-{block.end}: {error}. Make the table what "
+                "`streamgauge migrate` makes it, or take away what was added; then restart the sink"
+            )
         except RevokedError as error:
             log.info("partition_revoked", partition=str(self.partition), reason=str(error))
         if self.state is State.RUNNING:
             self.state = State.ENDED
+
+    async def _cut(
+        self, parcel: Parcel, error: RowsRefusedError, read_from: Callable[[int], None]
+    ) -> None:
+        """Gather the refused block anew, shorter or without records that seem to be at fault.
+
+        Raises:
+            RefusedError: it seems to be the table.
+        """
+        block, rows = parcel.block, parcel.block.rows
+        result = None
+        # A letter about a letter would be refused as well.
+        if self._kind != DEAD_LETTERS:
+            offsets = rows.columns[COLUMNS[rows.kind].index("offset")]
+            result = isolation(
+                offsets,
+                end=block.end,
+                refused=block.refused,
+                suspects=self._suspects,
+                reason=f"{error}",
+            )
+        if result is None:
+            await self._delivery.withdraw(parcel)
+            raise RefusedError(f"{error}") from error
+        log.warning(
+            "block_refused",
+            partition=str(self.partition),
+            block=f"{block.first}-{block.end}",
+            next_end=result.end,
+            suspects=[offset for offset, _ in result.suspects],
+            error=f"{error}",
+        )
+        self.trouble = f"ClickHouse refuses some rows from offset {block.first} on: {error}"
+        self._suspects = result.suspects
+        self._check_until = max(self._check_until, block.end)
+        self._read_again_to = self._builder.next
+        self._marks = restored_marks(self._marks_stored)
+        self._closed.clear()
+        self._letters, self._delivering = [], None
+        self._builder = BlockBuilder(
+            self._kind,
+            self.place,
+            first=block.first,
+            marks=self._marks,
+            end=result.end,
+            refused=result.refused,
+            beyond=result.beyond,
+        )
+        read_from(block.first)
 
     def finish(self) -> None:
         """Ask `run` to deliver what was gathered, and end."""
@@ -264,7 +345,7 @@ class PartitionSink:
                 self._close()
             elif self._finishing:
                 # An announced block that is not whole is left to whoever comes next.
-                if builder.next == builder.first or builder.end is not None:
+                if builder.next == builder.first or builder.end is not None or builder.undecided:
                     return None
                 self._close()
             else:
@@ -272,7 +353,7 @@ class PartitionSink:
         return self._closed.popleft()
 
     def _due_in(self, builder: BlockBuilder, now: int) -> float | None:
-        if builder.opened is None or builder.end is not None:
+        if builder.opened is None or builder.end is not None or builder.undecided:
             return None
         return max(0, builder.opened + self._limits.age_ns - now) / _NS
 

@@ -3,7 +3,8 @@
 It shares with the sink only what a fact is: it belongs to no group, keeps marks of its own, and
 asks ClickHouse for the rows of every offset. Per partition: facts read = rows + known duplicates,
 records that gave none = dead letters, blocks tile the offsets, and every value of every row is the
-one in the log.
+one in the log. That ClickHouse refused a record is known from its dead letter alone, so those are
+counted apart.
 """
 
 from collections.abc import AsyncIterator, Callable
@@ -19,7 +20,7 @@ from core.letters import DeadLetter
 from core.rows import TABLES, Place, RowBuffer
 from schemas.codec import decode_dead_letter, decode_events
 from sinks.content import compared, sums, sums_sql
-from sinks.letters import CONSUMER
+from sinks.letters import CONSUMER, REFUSED
 from sinks.threads import in_thread
 
 CHUNK_OFFSETS: Final = 200_000
@@ -45,6 +46,8 @@ class Account(msgspec.Struct):
     rows: int = 0
     duplicates: int = 0
     dead_letters: int = 0
+    refused: int = 0
+    """Dead letters about records that can be read, but whose rows ClickHouse refused."""
     missing: int = 0
     """Offsets that retention took before they were stored."""
     lag: int = 0
@@ -173,10 +176,11 @@ class Reconciliation:
             stored = await in_thread(self._stored, kind, place, first, end)
             letters = await in_thread(self._letters, place, first, end)
             while record is not None and record.offset < end:
-                expected = self._expected(account, kind, place, marks, record)
+                written, refused = letters.pop(record.offset, (0, 0))
+                expected = self._expected(account, kind, place, marks, record, refused=refused > 0)
                 found = stored.pop(record.offset, None)
                 _compare_rows(account, kind, record.offset, expected, found)
-                _compare_letter(account, record.offset, expected, letters.pop(record.offset, 0))
+                _compare_letter(account, record.offset, expected, written)
                 record = await anext(records, None)
             for offset, (rows, *_) in sorted(stored.items()):
                 account.rows += rows
@@ -199,7 +203,14 @@ class Reconciliation:
             position = await self._consumer.position(partition)
 
     def _expected(
-        self, account: Account, kind: str, place: Place, marks: Marks, record: Any
+        self,
+        account: Account,
+        kind: str,
+        place: Place,
+        marks: Marks,
+        record: Any,
+        *,
+        refused: bool,
     ) -> _Expected:
         """Say what the sink must have made of a record, and count it."""
         account.records += 1
@@ -212,6 +223,11 @@ class Reconciliation:
                 buffer.append(batch, record.offset)
         except ValueError:
             account.dead_letters += 1
+            return _Expected(0, (), letter=True)
+        if refused and not repeated:
+            marks.advance(header)
+            account.dead_letters += 1
+            account.refused += 1
             return _Expected(0, (), letter=True)
         account.facts += len(batch)
         if repeated:
@@ -234,12 +250,15 @@ class Reconciliation:
         rows = self._rows(sql, place, first=first, end=end)
         return {offset: (count, distinct, content) for offset, count, distinct, *content in rows}
 
-    def _letters(self, place: Place, first: int, end: int) -> dict[int, int]:
+    def _letters(self, place: Place, first: int, end: int) -> dict[int, tuple[int, int]]:
+        """Return the letters of every offset that has some, and how many say `REFUSED`."""
         sql = (
-            f"SELECT offset, count() FROM dead_letters WHERE {_PLACE} AND consumer = '{CONSUMER}'"
+            f"SELECT offset, count(), countIf(startsWith(reason, '{REFUSED}')) FROM dead_letters"
+            f" WHERE {_PLACE} AND consumer = '{CONSUMER}'"
             " AND offset >= {first:Int64} AND offset < {end:Int64} GROUP BY offset"
         )
-        return dict(self._rows(sql, place, first=first, end=end))
+        rows = self._rows(sql, place, first=first, end=end)
+        return {offset: (letters, refused) for offset, letters, refused in rows}
 
     def _check_sums(self, account: Account, place: Place) -> None:
         """Check what the blocks say in total against what was counted."""

@@ -51,18 +51,23 @@ _TOKEN: Final = "insert_deduplication_token"
 _TOKENS: Final = 4
 """Tokens of one block: each is spent only by a kill at one moment of its insert."""
 _SHARED: Final = ("Replicated", "Shared")
-_REFUSALS: Final = frozenset(
+_TABLE_REFUSALS: Final = frozenset(
     {
-        6,  # CANNOT_PARSE_TEXT
         10,  # NOT_FOUND_COLUMN_IN_BLOCK
         16,  # NO_SUCH_COLUMN_IN_TABLE
         20,  # NUMBER_OF_COLUMNS_DOESNT_MATCH
-        27,  # CANNOT_PARSE_INPUT_ASSERTION_FAILED
         36,  # BAD_ARGUMENTS
         44,  # ILLEGAL_COLUMN
         50,  # UNKNOWN_TYPE
         53,  # TYPE_MISMATCH
         62,  # SYNTAX_ERROR
+    }
+)
+"""Errors that say that the table is not what it was, so that no insert succeeds."""
+_VALUE_REFUSALS: Final = frozenset(
+    {
+        6,  # CANNOT_PARSE_TEXT
+        27,  # CANNOT_PARSE_INPUT_ASSERTION_FAILED
         69,  # ARGUMENT_OUT_OF_BOUND
         70,  # CANNOT_CONVERT_TYPE
         117,  # INCORRECT_DATA
@@ -75,7 +80,7 @@ _REFUSALS: Final = frozenset(
         691,  # UNKNOWN_ELEMENT_OF_ENUM
     }
 )
-"""Errors that say that the data do not fit, so that the same insert never succeeds.
+"""Errors that say that values do not fit, so that the same insert never succeeds.
 
 Source: ClickHouse src/Common/ErrorCodes.cpp.
 """
@@ -94,9 +99,16 @@ class Stored(msgspec.Struct, frozen=True):
 
 def is_refusal(error: Exception) -> bool:
     """Say whether ClickHouse, or the client before it, refused the data themselves."""
-    if isinstance(error, DataError):
-        return True
-    return isinstance(error, DatabaseError) and error.code in _REFUSALS
+    return (
+        is_refusal_of_values(error)
+        or isinstance(error, DataError)
+        or (isinstance(error, DatabaseError) and error.code in _TABLE_REFUSALS)
+    )
+
+
+def is_refusal_of_values(error: Exception) -> bool:
+    """Say whether ClickHouse may have refused some rows only: it would take others."""
+    return isinstance(error, DatabaseError) and error.code in _VALUE_REFUSALS
 
 
 class Store:

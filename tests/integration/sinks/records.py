@@ -18,6 +18,8 @@ from tests.schemas.records import trade_events
 
 PARTITIONS = 2
 SEED = 20_261_123
+HUGE = "9" * 20
+"""The largest price that all our own types take."""
 
 
 class Records:
@@ -41,6 +43,16 @@ class Records:
             self._number[partition] += facts
             value = self.value(partition, self._number[partition], facts)
             self._facts["trades"] += facts
+            await self._write(partition, "trades", value)
+
+    async def huge(self, partition: int, records: int = 1) -> None:
+        """Write records, each with one trade so large that a table may refuse it.
+
+        They do not count as new: they are no rows unless the table takes them.
+        """
+        for _ in range(records):
+            self._number[partition] += 3
+            value = self.value(partition, self._number[partition], 3, price=HUGE)
             await self._write(partition, "trades", value)
 
     async def mixed(self, raw_records: int) -> None:
@@ -92,11 +104,13 @@ class Records:
             found.sort(key=lambda row: (row["topic"], row["partition"], row["offset"], row["row"]))
         return rows
 
-    def value(self, partition: int, number: int, facts: int) -> bytes:
-        """The record of `facts` trades from frame `number` on."""
+    def value(self, partition: int, number: int, facts: int, *, price: str = "") -> bytes:
+        """The record of `facts` trades from frame `number` on; `price` is that of the last."""
         events: Events = trade_events(number, facts, shard=f"shard{partition}")
         moment = time.time_ns()
         trades = [msgspec.structs.replace(each, ts_recv=moment) for each in events.trades]
+        if price:
+            trades[-1] = msgspec.structs.replace(trades[-1], price=price)
         events = msgspec.structs.replace(events, trades=trades)
         return encode_events(events, partition, number)[0][1]
 
