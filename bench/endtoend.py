@@ -18,7 +18,7 @@ from bench.harness import Options, note, options, report
 
 LOADS: Final = {
     "latency": ("--symbols", "25", "--rate", "900"),
-    "sustained": ("--symbols", "100", "--rate", "5500"),
+    "sustained": ("--symbols", "80", "--rate", "5500"),
 }
 SMOKE: Final = {"smoke": ("--symbols", "3", "--rate", "100")}
 SECONDS: Final = 60.0
