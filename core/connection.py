@@ -10,7 +10,6 @@ needs a new session.
 
 from collections.abc import Callable, Iterable, Sequence
 from enum import Enum
-from typing import Final
 
 import msgspec
 
@@ -18,6 +17,7 @@ from core.actions import Action, Close, Fetch, Ping, Record, Send
 from core.backoff import Backoff
 from core.frames import UNCONFIRMED, FrameKind, Resync
 from core.guard import Guard, GuardSettings, Need
+from core.liveness import Liveness
 from core.outbox import Outbox, Purpose, Waiting
 from core.pacing import NEVER
 from core.protocol import (
@@ -35,9 +35,6 @@ from core.protocol import (
     Transport,
 )
 from core.wire import PAYLOAD_MAX
-
-PATIENCE: Final = 6
-"""A socket that answers pings may bring no message for so many times the normal silence."""
 
 
 class SessionSettings(msgspec.Struct, frozen=True):
@@ -77,15 +74,10 @@ class Session:
         self.missing = set(exchange.expected_channels(shard))
         """Channels that the venue has not confirmed."""
         self._settings = settings
-        self._silence = settings.silence_ns or int(exchange.capabilities.silence_s * 1e9)
+        self._life = Liveness(settings.silence_ns or int(exchange.capabilities.silence_s * 1e9))
         self._phase = _Phase.CONNECTING
         self._outbox = Outbox(exchange.pacing)
         self._plan = msgspec.json.encode(shard)
-        self._heard = 0
-        """When there was any sign of life."""
-        self._told = 0
-        """When a message came: pings and pongs come from sockets that carry nothing, too."""
-        self._probed = -1
         self._paused = False
         self._plan_at = NEVER
         self._ping_at = NEVER
@@ -109,7 +101,7 @@ class Session:
     def opened(self, now: int) -> Sequence[Action]:
         """The handshake succeeded."""
         self._phase = _Phase.RUNNING
-        self._heard = self._told = now
+        self._life.heard = self._life.told = now
         self._plan_at = now + self._settings.guard.snapshot_interval_ns
         self._ping_at = now + self._settings.ping_interval_ns
         texts = self.exchange.subscribe(self.shard)
@@ -120,7 +112,7 @@ class Session:
 
     def received(self, payload: bytes, now: int) -> Sequence[Action]:
         """A text message came."""
-        self._heard = self._told = now
+        self._life.heard = self._life.told = now
         if len(payload) > PAYLOAD_MAX:
             self.undecoded += 1
             return ()
@@ -134,11 +126,11 @@ class Session:
 
     def pinged(self, now: int) -> None:
         """A protocol ping came (and was answered)."""
-        self._heard = now
+        self._life.heard = now
 
     def ponged(self, payload: bytes, now: int) -> Sequence[Action]:
         """A protocol pong came."""
-        self._heard = now
+        self._life.heard = now
         return self._answered(int(payload), now) if payload.isdigit() else ()
 
     def paused(self) -> None:
@@ -148,7 +140,7 @@ class Session:
     def resumed(self, now: int) -> Sequence[Action]:
         """We read the socket again."""
         self._paused = False
-        self._heard = self._told = now
+        self._life.heard = self._life.told = now
         self.guard.resumed(now)
         if self._acknowledged_by != NEVER:
             self._acknowledged_by = max(
@@ -210,15 +202,11 @@ class Session:
         if self._paused:
             # Nothing can be heard, so nothing can be late, and nothing need be asked.
             return
-        silent = now - self._heard
-        untold = now - self._told
-        if silent >= self._silence or untold >= self._silence * PATIENCE:
-            self._end(actions, Close(_silent(silent, untold), abort=True))
-            return
-        if silent >= self._silence // 2 and self._probed != self._heard:
-            # A socket that lives will answer before it is given up.
-            self._probed = self._heard
+        if self._life.probe(now):
             self._ping(now, actions)
+        if lost := self._life.lost(now):
+            self._end(actions, Close(lost, abort=True))
+            return
         if now >= self._plan_at:
             self._plan_at = now + self._settings.guard.snapshot_interval_ns
             actions.append(Record(FrameKind.PLAN, self._plan))
@@ -305,7 +293,7 @@ class Session:
             self.missing.difference_update(message.channels)
             for symbol, depth in message.depths:
                 self.guard.depth(symbol, depth)
-            return self._confirmed(message.id)
+            return self._confirmed(message.id) or self._not_carried(message, now)
         elif isinstance(message, Answer):
             actions.extend(self._answered(message.id, now))
             if message.error:
@@ -338,6 +326,21 @@ class Session:
         for symbol, ids in self._asks.items():
             if answer.id in ids:
                 self.guard.failed(symbol, answer.error, now)
+                return True
+        return False
+
+    def _not_carried(self, answer: Subscribed, now: int) -> bool:
+        """Take the venue's word that a book which was asked for anew will not come.
+
+        Waiting for it would hold one of the few places of books that can be healed.
+        """
+        if answer.channels or self._phase is not _Phase.RUNNING:
+            return False
+        for symbol, ids in self._asks.items():
+            # The last message of a request is the one that subscribes.
+            if ids and answer.id == ids[-1]:
+                reason = answer.refused[0][1] if answer.refused else "not confirmed"
+                self.guard.failed(symbol, reason, now)
                 return True
         return False
 
@@ -380,10 +383,8 @@ class Session:
         """Work out the next deadline."""
         deadline = NEVER
         if self._phase is _Phase.RUNNING and not self._paused:
-            heard = self._heard
             deadline = min(
-                heard + (self._silence if self._probed == heard else self._silence // 2),
-                self._told + self._silence * PATIENCE,
+                self._life.deadline,
                 self._plan_at,
                 self._ping_at,
                 self._acknowledged_by,
@@ -392,9 +393,3 @@ class Session:
         elif self._phase is _Phase.LEAVING:
             deadline = self._leave_by
         self.deadline = min(deadline, self._outbox.ready_at(now))
-
-
-def _silent(silent: int, untold: int) -> str:
-    if untold > silent:
-        return f"no message for {untold / 1e9:.1f} s, though it answers pings"
-    return f"silent for {silent / 1e9:.1f} s"

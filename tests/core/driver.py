@@ -142,3 +142,17 @@ class Driver:
         self.seconds = []
         self.log(FrameKind.TICK, msgspec.json.encode(TickStatus(connected=True)))
         return {each.symbol: each.book_state for each in self.seconds if each.channel == "book"}
+
+
+def opened(name: str, **arguments: object) -> Driver:
+    """Return a driver whose books are all live."""
+    driver = Driver(name, **arguments)  # type: ignore[arg-type]
+    driver.open()
+    for _ in range(3):
+        for symbol in driver.shard.symbols:
+            driver.change(symbol)
+        while driver.fetch():
+            pass
+        driver.pass_time(S)
+    assert driver.session.guard.live == len(driver.shard.symbols)
+    return driver

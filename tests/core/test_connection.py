@@ -12,24 +12,10 @@ from core.events import BookState, FaultKind
 from core.frames import FrameKind
 from core.guard import GuardSettings
 from core.protocol import Shard
-from tests.core.driver import START, Driver, S
+from tests.core.driver import START, Driver, S, opened
 from tests.core.toy_venues import VENUES
 
 SYMBOLS = ("AAA", "BBB", "CCC")
-
-
-def opened(name: str, **arguments: object) -> Driver:
-    """Return a driver whose books are all live."""
-    driver = Driver(name, **arguments)  # type: ignore[arg-type]
-    driver.open()
-    for _ in range(3):
-        for symbol in driver.shard.symbols:
-            driver.change(symbol)
-        while driver.fetch():
-            pass
-        driver.pass_time(S)
-    assert driver.session.guard.live == len(driver.shard.symbols)
-    return driver
 
 
 def methods(driver: Driver, since: int) -> list[str]:
