@@ -19,6 +19,7 @@ from typing import Any, Final
 import msgspec
 from aiokafka import AIOKafkaProducer
 from aiokafka.errors import (
+    InvalidTimestampError,
     KafkaError,
     MessageSizeTooLargeError,
     RecordListTooLargeError,
@@ -36,6 +37,7 @@ from producers.recorder import Parcel
 log = logs.logger(__name__)
 
 _NS_PER_S: Final = 1_000_000_000
+_NS_PER_MS: Final = 1_000_000
 _BACKOFF_INITIAL_NS: Final = 100_000_000
 _BACKOFF_CAP_NS: Final = 5_000_000_000
 _RECORD_OVERHEAD_BYTES: Final = 128
@@ -242,6 +244,8 @@ class PartitionCourier:
                 group = group[:1]
             except KafkaError as error:
                 self._delivery.retire(producer)
+                if isinstance(error, InvalidTimestampError):
+                    _restamp(group)
                 wait = self._backoff.wait(random.random()) / _NS_PER_S
                 log.warning(
                     "delivery_failed",
@@ -296,6 +300,16 @@ async def _stop(producer: AIOKafkaProducer) -> None:
     except KafkaError as error:
         # Its sender had ended: what it was given has failed, and is sent by its successor.
         log.warning("producer_closed", error=_text(error))
+
+
+def _restamp(group: list[Parcel]) -> None:
+    """Let no record be of the future, which Kafka refuses: a clock that went wrong was put right.
+
+    They would hold up all that come after them. Their frames keep the stamps of the socket read.
+    """
+    now_ms = time.time_ns() // _NS_PER_MS
+    for parcel in group:
+        parcel.timestamp_ms = min(parcel.timestamp_ms, now_ms)
 
 
 def _text(error: BaseException) -> str:

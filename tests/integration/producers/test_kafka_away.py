@@ -8,7 +8,7 @@ from pathlib import Path
 import msgspec
 import pytest
 
-from core.frames import FrameBatch, FrameKind, TickStatus
+from core.frames import Frame, FrameBatch, FrameKind, TickStatus
 from infra.local.kafka import KafkaServer
 from infra.local.process import free_port
 from infra.runtime.metrics import Metrics
@@ -223,6 +223,26 @@ async def test_delivery_record_that_the_broker_refuses_is_counted_in_the_log(kaf
     received = [frame.payload[:3] for frame in log.frames(FrameKind.RECEIVED)]
     assert received[:19] == [b"%03d" % n for n in range(19)]
     assert received[-29:] == [b"%03d" % n for n in range(31, 60)]
+
+
+async def test_delivery_record_of_a_clock_that_was_ahead_holds_nothing_up(kafka: Kafka) -> None:
+    prefix = await make_topics(kafka.bootstrap, ["kraken"])
+    made = delivery(kafka.bootstrap)
+    courier = await made.courier(raw_topic("kraken", prefix), "kraken-0")
+    recorder = Recorder("kraken", "kraken-0", "A", courier, RECORDER)
+    recorder.begin_epoch()
+    wrong = time.time_ns() + 2 * 3600 * 1_000_000_000
+    recorder.add(Frame(FrameKind.OPENING, wrong, time.monotonic_ns(), "ws://venue", b""))
+    recorder.cut()
+    recorder.note(FrameKind.RECEIVED, b"after the clock was put right")
+    recorder.cut()
+    is_flushed = await made.flush(20)
+    await made.stop()
+
+    assert is_flushed
+    log = await read_log(kafka.bootstrap, "kraken", prefix, restamped=True)
+    assert [frame.ts_recv for frame in log.frames(FrameKind.OPENING)] == [wrong]
+    assert len(log.frames(FrameKind.RECEIVED)) == 1
 
 
 def _numbers(batch: FrameBatch) -> range:
