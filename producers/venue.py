@@ -94,6 +94,9 @@ def _plan_one(
     if problem := check_url(websocket_url):
         raise SettingsError(f"{key}.websocket_url", problem, allowed="ws:// or wss:// address")
     rest_url = (settings.rest_url or exchange.endpoints.rest).rstrip("/")
+    # A WebSocket address is an HTTP address with another scheme (RFC 6455, 3).
+    if problem := check_url(rest_url.replace("http", "ws", 1)):
+        raise SettingsError(f"{key}.rest_url", problem, allowed="http:// or https:// address")
     return VenuePlan(exchange, settings, shards, websocket_url, rest_url)
 
 

@@ -374,22 +374,24 @@ def _tls() -> ssl.SSLContext:
 def check_url(url: str) -> str:
     """Return what is wrong with a WebSocket address, an empty text if nothing."""
     try:
-        parse_uri(url)
+        uri = parse_uri(url)
+        # A name that cannot be looked up would only show at the first attempt.
+        uri.host.encode("idna")
     except (InvalidURI, ValueError) as error:
         return str(error)
     return ""
 
 
-def retry_after_s(header: str) -> float:
-    """Return the seconds that a Retry-After header asks to wait, 0 for none.
+def retry_after_s(header: str, most_s: float = _RETRY_AFTER_S_MAX) -> float:
+    """Return the seconds that a Retry-After header asks to wait, 0 for none, `most_s` at most.
 
     Source: RFC 9110, 10.2.3: a number of seconds or a date.
     """
     text = header.strip()
     if text.isascii() and text.isdigit():
-        return min(float(text[:9]), _RETRY_AFTER_S_MAX)
+        return min(float(text[:9]), most_s)
     try:
-        date = parsedate_to_datetime(text)
-    except ValueError:
+        at = parsedate_to_datetime(text).timestamp()
+    except (ValueError, OverflowError):
         return 0.0
-    return min(max(date.timestamp() - time.time(), 0.0), _RETRY_AFTER_S_MAX)
+    return min(max(at - time.time(), 0.0), most_s)

@@ -74,6 +74,18 @@ def test_plan_takes_only_the_exchanges_that_are_named(tmp_path: Path) -> None:
             "exchanges.kraken.websocket_url",
             "ws://",
         ),
+        (
+            KRAKEN + 'websocket_url = "wss://venue..example/v2"\n',
+            [],
+            "exchanges.kraken.websocket_url",
+            "ws://",
+        ),
+        (
+            KRAKEN + 'rest_url = "https://venue..example"\n',
+            [],
+            "exchanges.kraken.rest_url",
+            "https://",
+        ),
     ],
 )
 def test_plan_refuses_what_cannot_be(

@@ -24,7 +24,20 @@ def test_retry_after_date_in_the_past_asks_for_nothing() -> None:
     assert retry_after_s("Wed, 21 Oct 2015 07:28:00 GMT") == 0.0
 
 
-@pytest.mark.parametrize("url", ["http://a/", "ws://", "wss://[::1", "ws://a:70000000/"])
+@pytest.mark.parametrize(
+    "header", ["Jan 99999999999999999999 00:00:00 2027", "1 Jan 2027 1:99999999999999999999"]
+)
+def test_retry_after_date_beyond_all_numbers_asks_for_nothing(header: str) -> None:
+    assert retry_after_s(header) == 0.0
+
+
+@pytest.mark.parametrize(
+    "url",
+    [
+        *("http://a/", "ws://", "wss://[::1", "ws://a:70000000/", "ws://venue..example/"),
+        f"wss://{'a' * 64}.example/ws",
+    ],
+)
 def test_check_url_says_what_is_wrong(url: str) -> None:
     assert check_url(url)
 
