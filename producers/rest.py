@@ -20,6 +20,9 @@ _BUSY_S: Final = 10.0
 """Wait when the exchange is busy and does not say for how long, s."""
 _BANNED_S: Final = 120.0
 """Wait when the exchange has banned the address (418) and does not say for how long, s."""
+_RETRY_AFTER_S_MAX: Final = 3600.0
+_BAN_S_MAX: Final = 3 * 86_400.0
+"""Binance bans for up to three days, longer each time that a banned address asks, s."""
 
 
 class RestError(Exception):
@@ -113,8 +116,10 @@ class RestClient:
         """Return when the exchange may be asked again, and let nobody ask before."""
         if response.status not in _BUSY_STATUSES:
             return 0
-        usual = _BANNED_S if response.status == 418 else _BUSY_S
-        wait = retry_after_s(response.headers.get("Retry-After", "")) or usual
+        is_banned = response.status == 418
+        usual = _BANNED_S if is_banned else _BUSY_S
+        most = _BAN_S_MAX if is_banned else _RETRY_AFTER_S_MAX
+        wait = retry_after_s(response.headers.get("Retry-After", ""), most) or usual
         return self._pacer.block(wait)
 
     def _count(self, outcome: str) -> None:

@@ -87,6 +87,20 @@ async def test_rest_busy_venue_is_left_alone_for_as_long_as_it_asks() -> None:
     assert times[1] - times[0] >= 0.9
 
 
+async def test_rest_ban_is_sat_out() -> None:
+    """Binance: a banned address that asks again is banned for longer."""
+    days_s = 2 * 86_400
+
+    async def answer(request: web.Request) -> web.Response:
+        return web.Response(status=418, headers={"Retry-After": str(days_s)}, body=b"banned")
+
+    async with page(answer) as url, client() as rest:
+        with pytest.raises(RestError, match="HTTP 418") as raised:
+            await rest.get(url, lambda: None)
+
+    assert raised.value.not_before >= time.monotonic_ns() + (days_s - 60) * 1_000_000_000
+
+
 @pytest.mark.parametrize("status", [400, 404, 500])
 async def test_rest_other_errors_are_told_and_block_nobody(status: int) -> None:
     async def answer(request: web.Request) -> web.Response:
