@@ -24,8 +24,11 @@ def main() -> None:
     if sys.path[0] != folder:
         sys.path.insert(0, folder)
 
-    from infra.cli.main import command
-
+    try:
+        from infra.cli.main import command
+    except KeyboardInterrupt:
+        # Ctrl-C while half of the program is loaded; later ones are the command's own.
+        sys.exit(130)
     command(prog_name="streamgauge")
 
 

@@ -232,6 +232,30 @@ except Exception:
     assert done.stderr == ""
 
 
+def test_ctrl_c_before_the_command_is_loaded_ends_it_without_a_word() -> None:
+    code = """
+import sys, streamgauge
+
+class Interrupted:
+    def find_spec(name, path, target=None):
+        if name == "infra.cli.main":
+            raise KeyboardInterrupt
+
+sys.meta_path.insert(0, Interrupted)
+streamgauge.main()
+"""
+    done = subprocess.run(
+        [sys.executable, "-c", code],
+        cwd=Path(main.__file__).parents[2],
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=60,
+    )
+
+    assert (done.returncode, done.stdout, done.stderr) == (130, "", "")
+
+
 def test_clickhouse_errors_say_what_to_do(monkeypatch: pytest.MonkeyPatch) -> None:
     from clickhouse_connect.driver.exceptions import DatabaseError, OperationalError
 
