@@ -64,7 +64,10 @@ class Recorder:
         line: str,
         courier: Courier,
         settings: RecorderSettings,
+        *,
+        after_epoch: int = 0,
     ) -> None:
+        """Epochs begin above `after_epoch`."""
         self.on_room: Callable[[], None] = _nobody_waits
         """Called when there is room again after `is_full`."""
         self.frames = 0
@@ -77,7 +80,7 @@ class Recorder:
         self._courier = courier
         self._settings = settings
         self._loop = asyncio.get_running_loop()
-        self._epoch = 0
+        self._epoch = after_epoch
         self._builder = BatchBuilder(Address(exchange, shard, line, 0))
         self._bytes = 0
         self._age_timer: asyncio.TimerHandle | None = None

@@ -14,6 +14,7 @@ from core.protocol import Exchange, Shard
 from infra.runtime.settings import ExchangeSettings, ProducerSettings, Settings, SettingsError
 from producers.access import Access, LineSettings
 from producers.delivery import Delivery
+from producers.epochs import epochs_ahead
 from producers.line import Line
 from producers.metrics import LineMetrics, ProducerMetrics
 from producers.pacer import Pacer
@@ -153,13 +154,15 @@ async def lines(
     sockets = Pacer(TokenBucket(per_s, _CONNECTS_AT_ONCE))
     access = Access(exchange, venue.websocket_url, venue.rest_url, sockets, rest)
     topic = raw_topic(exchange.name, settings.topics.prefix)
+    couriers = [await delivery.courier(topic, shard.name) for shard in venue.shards]
+    ahead = await epochs_ahead(settings.kafka, topic, {each.partition for each in couriers})
     made = []
-    for place, shard in enumerate(venue.shards):
+    for place, (shard, courier) in enumerate(zip(venue.shards, couriers, strict=True)):
         phase = place // _SHARDS_A_PHASE % _PHASES / _PHASES
-        courier = await delivery.courier(topic, shard.name)
         for name in LINES[: producer.lines]:
             recorder = Recorder(
-                exchange.name, shard.name, name, courier, recorder_settings(producer, phase)
+                *(exchange.name, shard.name, name, courier, recorder_settings(producer, phase)),
+                after_epoch=ahead.get((shard.name, name), 0),
             )
             own = LineMetrics(metrics, exchange.name, shard.name, name)
             made.append(Line(access, shard, line_settings(producer), own, recorder))

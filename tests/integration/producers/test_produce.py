@@ -1,14 +1,18 @@
 """`streamgauge produce` between simulated venues and a real Kafka."""
 
 import asyncio
+import time
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 import msgspec
 import pytest
+from aiokafka import AIOKafkaProducer
 
 from core.events import FaultKind
-from core.frames import CloseReason, FrameKind
+from core.frames import Address, BatchBuilder, CloseReason, Frame, FrameKind
+from schemas.codec import encode_frame_batch
+from schemas.topics import raw_topic
 from tests.integration.producers.processes import (
     VENUES,
     Simulation,
@@ -21,6 +25,7 @@ from tests.integration.producers.raw_log import RawLog, make_topics, read_log, w
 from tests.integration.services import Kafka
 
 OPTIONS = ("--symbols", "3", "--rate", "300", "--trade-share", "0.5")
+AHEAD_NS = 1_800_000_000_000
 GARBAGE = ("invalid_json", "truncated", "nested", "binary", "not_a_number")
 
 
@@ -96,6 +101,47 @@ def test_produce_all_that_venues_deliver_is_in_the_log_once(
         assert f'md_frames_total{{exchange="{name}"' in metrics
     assert sum(log.frames(FrameKind.REQUEST) != [] for log in logs.values()) == 1
     assert "md_kafka_acknowledge_seconds_count" in metrics
+
+
+async def recorded_ahead(kafka: Kafka, prefix: str, epoch: int) -> None:
+    """Write what a producer leaves whose clock is half an hour ahead, and is then set right."""
+    aiokafka = AIOKafkaProducer(bootstrap_servers=kafka.bootstrap)
+    await aiokafka.start()
+    try:
+        for number, ahead_ns in ((epoch, AHEAD_NS), (epoch + 1, 0)):
+            now = time.time_ns() + ahead_ns
+            builder = BatchBuilder(Address("kraken", "kraken-0", "A", number))
+            builder.add(Frame(FrameKind.OPENING, now, 1, "wss://x", b""))
+            batch = builder.cut()
+            assert batch is not None
+            await aiokafka.send_and_wait(
+                raw_topic("kraken", prefix),
+                encode_frame_batch(batch),
+                key=b"kraken-0",
+                timestamp_ms=now // 1_000_000,
+            )
+    finally:
+        await aiokafka.stop()
+
+
+def test_produce_after_the_clock_was_set_back_is_not_taken_for_a_repeat(
+    kafka: Kafka, simulated: Simulation, tmp_path: Path
+) -> None:
+    prefix = asyncio.run(make_topics(kafka.bootstrap, ["kraken"]))
+    epoch = time.time_ns() + AHEAD_NS
+    asyncio.run(recorded_ahead(kafka, prefix, epoch))
+
+    settings = settings_for(simulated, kafka.bootstrap, prefix)
+    with producer(tmp_path, settings, "--exchange", "kraken") as running:
+        running.wait_live(3)
+        assert running.stop() == 0, running.said()
+
+    log = asyncio.run(read_log(kafka.bootstrap, "kraken", prefix))
+    epochs = [batch.address.epoch for batch in log.batches["kraken-0", "A"]]
+    assert epochs[:2] == [epoch, epoch + 1]
+    assert len(epochs) > 2
+    assert set(epochs[2:]) == {epoch + 2}
+    assert any(events.trades or events.books for events in log.facts())
 
 
 def test_produce_two_lines_record_every_shard_twice(
