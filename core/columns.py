@@ -55,24 +55,24 @@ class Packed(Sequence[bytes]):
         self.data += values.data
 
 
-class NullableIntegers(Sequence[int | None]):
-    """Signed 64-bit integers, each of which may be null."""
+class NullableNumbers(Sequence[int | float | None]):
+    """Signed 64-bit integers (`typecode` q) or doubles (d), each of which may be null."""
 
-    def __init__(self, values: Sequence[int | None] = ()) -> None:
+    def __init__(self, typecode: str, values: Sequence[int | float | None] = ()) -> None:
         self.nulls = bytearray()
-        self.values = array("q")
+        self.values: array[Any] = array(typecode)
         self.extend(values)
 
     def __len__(self) -> int:
         return len(self.values)
 
     @overload
-    def __getitem__(self, key: int) -> int | None: ...
+    def __getitem__(self, key: int) -> int | float | None: ...
     @overload
-    def __getitem__(self, key: slice) -> "NullableIntegers": ...
-    def __getitem__(self, key: int | slice) -> "int | NullableIntegers | None":
+    def __getitem__(self, key: slice) -> "NullableNumbers": ...
+    def __getitem__(self, key: int | slice) -> "int | float | NullableNumbers | None":
         if isinstance(key, slice):
-            part = NullableIntegers()
+            part = NullableNumbers(self.values.typecode)
             part.nulls, part.values = self.nulls[key], self.values[key]
             return part
         return None if self.nulls[key] else self.values[key]
@@ -81,7 +81,7 @@ class NullableIntegers(Sequence[int | None]):
         del self.nulls[key]
         del self.values[key]
 
-    def extend(self, values: Sequence[int | None]) -> None:
+    def extend(self, values: Sequence[int | float | None]) -> None:
         """Add values, each of which may be null."""
         self.values.extend([0 if value is None else value for value in values])
         self.nulls += bytes([value is None for value in values])
@@ -92,8 +92,8 @@ def picked(column: Sequence[Any], indices: Sequence[int]) -> Sequence[Any]:
     values = [column[index] for index in indices]
     if isinstance(column, Packed):
         return Packed(column.width, b"".join(values))
-    if isinstance(column, NullableIntegers):
-        return NullableIntegers(values)
+    if isinstance(column, NullableNumbers):
+        return NullableNumbers(column.values.typecode, values)
     return array(column.typecode, values) if isinstance(column, array) else values
 
 

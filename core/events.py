@@ -6,10 +6,17 @@ Times are ns since the epoch, UTC; prices and sizes are exact decimal text.
 """
 
 from enum import IntEnum, IntFlag
+from typing import Final
 
 import msgspec
 
 from core.frames import Address
+from core.stability.alerts import Alert
+from core.stability.score import Component
+from core.stability.states import StreamState
+
+ALERT_PLACES: Final = 65_536
+"""More than facts of one frame can be."""
 
 
 class Side(IntEnum):
@@ -186,6 +193,25 @@ class StreamSecond(msgspec.Struct, frozen=True, kw_only=True):
     queue_frames: int
     queue_age_ns: int
     paused_ns: int
+    gap_max_ns: int | None = None
+    """The longest time between two frames of which the later one came in the window; None before
+    the second frame of the epoch, and in windows without a frame."""
+    state: StreamState | None = None
+    """From here on as in `core.stability.judgement`; None in records from before there was one."""
+    is_blind: bool = False
+    score: float | None = None
+    score_version: int = 0
+    score_binding: Component | None = None
+    score_badness: float | None = None
+    score_threshold: float | None = None
+    score_unit: str = ""
+    score_liveness: float | None = None
+    score_integrity: float | None = None
+    score_latency: float | None = None
+    score_book: float | None = None
+    score_continuity: float | None = None
+    score_order: float | None = None
+    score_jitter: float | None = None
 
 
 class Events(msgspec.Struct):
@@ -197,6 +223,7 @@ class Events(msgspec.Struct):
     books: list[BookSnapshot]
     faults: list[Fault]
     seconds: list[StreamSecond]
+    alerts: list[Alert] = []
 
 
 class Header(msgspec.Struct, frozen=True, gc=False):
@@ -276,4 +303,22 @@ class StabilityBatch(msgspec.Struct, frozen=True):
         return len(self.seconds)
 
 
-EventBatch = TradeBatch | BookBatch | FaultBatch | StabilityBatch
+class AlertBatch(msgspec.Struct, frozen=True):
+    """A record of topic `alerts`: one alert, so that each is an event of its own for its readers.
+
+    One raw record may show several, so `header.number` is that of the alert: see `alert_number`.
+    """
+
+    header: Header
+    alerts: list[Alert]
+
+    def __len__(self) -> int:
+        return len(self.alerts)
+
+
+def alert_number(alert: Alert) -> int:
+    """Return what grows from alert to alert of one epoch: its frame, then its place in it."""
+    return alert.number * ALERT_PLACES + alert.index
+
+
+EventBatch = TradeBatch | BookBatch | FaultBatch | StabilityBatch | AlertBatch

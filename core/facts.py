@@ -9,6 +9,7 @@ from typing import Final
 
 from core.events import BookSnapshot, Events, Fault, FaultKind, StreamSecond, Trade
 from core.frames import Address, Frame, FrameKind
+from core.stability.alerts import Alert
 
 SPELLED_MAX: Final = 200
 """Faults about single frames that are spelled out per connection and window; all are counted."""
@@ -29,11 +30,13 @@ _NO_FRAME: Final = Frame(FrameKind.TICK, 0, 0, "", b"")
 class Facts:
     """What one raw record implies, in order of origin.
 
-    Whoever takes a frame sets `number` and `frame` to it, and `index` to 0. `decode_errors` counts
-    over all records, `window_decode_errors` since the last `close_window`.
+    Whoever takes a frame sets `number` and `frame` to it, and `index` to 0; `address` is that of
+    the record. `overtaken` are streams (channel, symbol) of which the frame held a late message.
+    `decode_errors` counts over all records, `window_decode_errors` since the last `close_window`.
     """
 
     def __init__(self) -> None:
+        self.address = Address("", "", "", 0)
         self.number = 0
         self.frame = _NO_FRAME
         self.index = 0
@@ -41,6 +44,8 @@ class Facts:
         self.books: list[BookSnapshot] = []
         self.faults: list[Fault] = []
         self.seconds: list[StreamSecond] = []
+        self.alerts: list[Alert] = []
+        self.overtaken: list[tuple[str, str]] = []
         self.decode_errors = 0
         self.window_decode_errors = 0
         self._spelled = 0
@@ -54,8 +59,10 @@ class Facts:
 
     def take(self, address: Address, number: int) -> Events:
         """Return what was found since the last call."""
-        events = Events(address, number, self.trades, self.books, self.faults, self.seconds)
-        self.trades, self.books, self.faults, self.seconds = [], [], [], []
+        events = Events(
+            address, number, self.trades, self.books, self.faults, self.seconds, self.alerts
+        )
+        self.trades, self.books, self.faults, self.seconds, self.alerts = [], [], [], [], []
         return events
 
     def fault(

@@ -70,7 +70,20 @@ class Instrument:
         )
         book = self.book
         before = book.state
+        if before is not _LIVE:
+            self._late_or_lost(delta, ts_recv)
+            return
         fault = book.delta(delta, ts_recv)
+        if fault is not None or book.state is not before:
+            self._changed(fault)
+
+    def _late_or_lost(self, delta: Delta, ts_recv: int) -> None:
+        """Take a change of a book that is not LIVE: it may be one that was thought lost."""
+        book = self.book
+        before, late = book.state, book.counters.out_of_order
+        fault = book.delta(delta, ts_recv)
+        if book.counters.out_of_order > late:
+            self._facts.overtaken.append(("book", self.symbol))
         if fault is not None or book.state is not before:
             self._changed(fault)
 
@@ -178,6 +191,7 @@ class Instrument:
         stream = self.trade_stream
         if verdict is Verdict.LATE:
             stream.out_of_order += 1
+            self._facts.overtaken.append(("trades", self.symbol))
             return _OUT_OF_ORDER
         stream.gaps += 1
         stream.missing += missing

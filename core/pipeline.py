@@ -27,7 +27,9 @@ from core.frames import (
 )
 from core.instrument import Instrument
 from core.instruments import Instruments
-from core.protocol import DecodeError, Exchange, Shard
+from core.protocol import DecodeError, Delta, Exchange, Shard, Snapshot, TradePrint
+from core.stability.connection import ConnectionStability
+from core.stability.health import ConnectionWindow
 from core.statistics import StreamStatistics
 from core.sync import BookSync
 from core.wire import PAYLOAD_MAX
@@ -35,6 +37,8 @@ from core.wire import PAYLOAD_MAX
 _Own = TypeVar("_Own", Shard, CloseReason, Dropped, Resync, TickStatus)
 
 _RECEIVED: Final = FrameKind.RECEIVED
+BLIND_AGE_NS: Final = 5_000_000_000
+"""Frames that wait for Kafka for longer say nothing of the exchange any more."""
 _NO_STATUS: Final = TickStatus(connected=False)
 _RTT_DIGITS: Final = 18
 """Longest round trip that is believed, in digits of ns."""
@@ -63,9 +67,13 @@ class ShardPipeline:
         self._next_number = -1
         self._chain = CHAIN_START
         self._connection = StreamStatistics("connection", "")
+        self._data = StreamStatistics("data", "")
+        """The market data of all symbols together."""
+        self._stability = ConnectionStability(self._facts)
         self._tick_mono = 0
         self._sample_at = 0
         self._takes: dict[FrameKind, Callable[[Frame], None]] = {
+            FrameKind.OPENING: self._opening,
             FrameKind.OPEN: self._opened,
             FrameKind.RECEIVED_BINARY: self._received_binary,
             FrameKind.SENT: self._sent,
@@ -100,11 +108,14 @@ class ShardPipeline:
         return self._facts.take(batch.address, batch.number)
 
     def _take(self, batch: FrameBatch, *, is_intact: bool) -> None:
-        facts, received = self._facts, self._received
+        facts, received, stability = self._facts, self._received, self._stability
         number = batch.number
+        known = len(facts.faults)
         for frame in batch.frames:
             facts.number, facts.frame = number, frame
             number += 1
+            if frame.ts_mono >= stability.due:
+                stability.weigh(frame.ts_mono)
             if frame.ts_mono >= self._sample_at:
                 self._sample_at = self._next_sample(frame.ts_mono)
                 self._instruments.sample(frame)
@@ -117,6 +128,9 @@ class ShardPipeline:
             if not is_intact:
                 # Not even a snapshot of such a batch is what the venue sent.
                 self._instruments.distrust()
+            if len(facts.faults) > known or facts.overtaken:
+                stability.take(facts.faults[known:])
+                known = len(facts.faults)
             facts.index = 0
         self._next_number = number
         self._chain = batch.chain
@@ -130,6 +144,7 @@ class ShardPipeline:
         knows records by their first frame. What it holds beyond that shows as lost.
         """
         facts = self._facts
+        facts.address = batch.address
         facts.number, facts.frame, facts.index = batch.number, batch.frames[0], 0
         epoch = batch.address.epoch
         if epoch < self._epoch or (epoch == self._epoch and batch.number < self._next_number):
@@ -158,8 +173,11 @@ class ShardPipeline:
         self._chain = batch.chain_before if begins_here else CHAIN_START
         self._epoch = epoch
         self._instruments.begin_epoch()
+        self._stability.begin_epoch()
         self._connection = StreamStatistics("connection", "")
+        self._data = StreamStatistics("data", "")
         self._connection.start(mono)
+        self._data.start(mono)
         self._tick_mono = mono
         self._sample_at = self._next_sample(mono)
 
@@ -185,6 +203,14 @@ class ShardPipeline:
         except DecodeError as error:
             self._undecoded(str(error))
             return
+        if messages:
+            first = messages[0]
+            if type(first) is Delta or type(first) is TradePrint:
+                transit = frame.ts_recv - first.ts_event if first.ts_event else None
+                self._data.frame(self._facts.number, size, frame.ts_mono, transit)
+            elif type(first) is Snapshot:
+                # Its time may be that of a change long ago.
+                self._data.frame(self._facts.number, size, frame.ts_mono, None)
         self._instruments.take(messages, frame)
 
     def _received_binary(self, frame: Frame) -> None:
@@ -226,8 +252,13 @@ class ShardPipeline:
         plan = self._own(frame, Shard)
         if plan is not None:
             self._instruments.plan(plan)
+            self._stability.keep_only(self.instruments)
+
+    def _opening(self, frame: Frame) -> None:
+        self._stability.opening()
 
     def _opened(self, frame: Frame) -> None:
+        self._stability.opened()
         self._connection.state(BookState.LIVE, frame.ts_mono)
 
     def _closed(self, frame: Frame) -> None:
@@ -239,6 +270,7 @@ class ShardPipeline:
                 expected="an open connection",
                 found=f"{reason.code} {reason.reason} by {reason.by}",
             )
+        self._stability.closed()
         self._connection.state(BookState.EMPTY, frame.ts_mono)
         self._instruments.disconnect()
 
@@ -271,39 +303,45 @@ class ShardPipeline:
 
     def _ticked(self, frame: Frame) -> None:
         status = self._own(frame, TickStatus)
-        window_ns = frame.ts_mono - self._tick_mono
+        # Clocks that jump may not make a window of negative length.
+        window_ns = max(frame.ts_mono - self._tick_mono, 0)
         self._tick_mono = frame.ts_mono
+        stability = self._stability
+        if status is not None and status.connected is not stability.is_connected:
+            # A reader who starts in the middle of an epoch has not seen its OPEN.
+            stability.is_connected, stability.is_connecting = status.connected, False
         self._connection.decode_errors = self._facts.window_decode_errors
         self._facts.close_window()
-        self._close_stream(self._connection, frame, window_ns, None, status)
+        is_blind = status is not None and _is_blind(status)
+        window = stability.window(window_ns, is_blind=is_blind)
+        self._close(self._connection, window, window_ns, None, status)
+        self._close(self._data, window, window_ns, None)
         for instrument in self.instruments.values():
-            self._close_stream(instrument.book_stream, frame, window_ns, instrument.book)
-            self._close_stream(instrument.trade_stream, frame, window_ns, None)
+            self._close(instrument.book_stream, window, window_ns, instrument.book)
+            self._close(instrument.trade_stream, window, window_ns, None)
         if status is not None:
-            # A reader who starts in the middle of an epoch has not seen its OPEN.
             state = BookState.LIVE if status.connected else BookState.EMPTY
             self._connection.state(state, frame.ts_mono)
 
-    def _close_stream(
+    def _close(
         self,
         stream: StreamStatistics,
-        frame: Frame,
+        window: ConnectionWindow,
         window_ns: int,
         book: BookSync | None,
         status: TickStatus | None = None,
     ) -> None:
-        facts = self._facts
-        facts.seconds.append(
-            stream.close(
-                number=facts.number,
-                index=facts.next_index(),
-                ts=frame.ts_recv,
-                ts_mono=frame.ts_mono,
-                window_ns=window_ns,
-                counters=None if book is None else book.counters,
-                status=status or _NO_STATUS,
-            )
+        facts, frame = self._facts, self._facts.frame
+        second = stream.close(
+            number=facts.number,
+            index=facts.next_index(),
+            ts=frame.ts_recv,
+            ts_mono=frame.ts_mono,
+            window_ns=window_ns,
+            counters=None if book is None else book.counters,
+            status=status or _NO_STATUS,
         )
+        facts.seconds.append(self._stability.close(second, window))
 
     def _own(self, frame: Frame, struct: type[_Own]) -> _Own | None:
         """Read a payload of our own producer."""
@@ -315,3 +353,8 @@ class ShardPipeline:
 
     def _undecoded(self, reason: str) -> None:
         self._facts.undecoded(reason, f"a frame of {self.exchange.name}")
+
+
+def _is_blind(status: TickStatus) -> bool:
+    """Say whether our producer could not hand on all that came: that is no fault of the venue."""
+    return status.paused_ns > 0 or status.queue_age_ns > BLIND_AGE_NS

@@ -13,8 +13,9 @@ from typing import Any, Final, TypeVar
 import msgspec
 from msgspec.structs import astuple
 
-from core.columns import DECIMAL_BYTES, NullableIntegers, Packed, decimals, ladder
+from core.columns import DECIMAL_BYTES, NullableNumbers, Packed, decimals, ladder
 from core.events import (
+    AlertBatch,
     BookBatch,
     BookSnapshot,
     EventBatch,
@@ -26,6 +27,7 @@ from core.events import (
     TradeBatch,
 )
 from core.letters import DeadLetter
+from core.stability.alerts import Alert
 
 ORIGIN: Final = (
     "exchange",
@@ -112,6 +114,40 @@ STABILITY: Final = (
     "queue_frames",
     "queue_age_ns",
     "paused_ns",
+    "gap_max_ns",
+    "state",
+    "is_blind",
+    "score",
+    "score_version",
+    "score_binding",
+    "score_badness",
+    "score_threshold",
+    "score_unit",
+    "score_liveness",
+    "score_integrity",
+    "score_latency",
+    "score_book",
+    "score_continuity",
+    "score_order",
+    "score_jitter",
+)
+ALERTS: Final = (
+    "alert_id",
+    "phase",
+    "kind",
+    "severity",
+    "channel",
+    "symbol",
+    "ts",
+    "ts_effect",
+    "ts_detected",
+    "metric",
+    "value",
+    "threshold",
+    "unit",
+    "detail",
+    "hits",
+    "children",
 )
 DEAD_LETTERS: Final = (
     "log_id",
@@ -133,6 +169,7 @@ TABLES: Final = {
     "books": "books",
     "faults": "faults",
     "stability": "stability_1s",
+    "alerts": "alerts",
     "dead_letters": "dead_letters",
 }
 """Record kind to table name."""
@@ -142,6 +179,7 @@ COLUMNS: Final = {
     "books": ORIGIN + BOOKS,
     "faults": ORIGIN + FAULTS,
     "stability": ORIGIN + STABILITY,
+    "alerts": ORIGIN + ALERTS,
     "dead_letters": DEAD_LETTERS,
 }
 """Record kind to column names, in the order of `RowBuffer.columns`."""
@@ -151,6 +189,7 @@ TIMES: Final = {
     "books": "ts_recv",
     "faults": "ts_recv",
     "stability": "ts",
+    "alerts": "ts",
     "dead_letters": "ts",
 }
 """Record kind to the time that partitions its table."""
@@ -158,7 +197,7 @@ TIMES: Final = {
 
 _TEXTS_MAX: Final = 16_384
 """Texts that one buffer remembers."""
-_Fact = TypeVar("_Fact", BookSnapshot, Fault, StreamSecond)
+_Fact = TypeVar("_Fact", BookSnapshot, Fault, StreamSecond, Alert)
 
 
 class Place(msgspec.Struct, frozen=True, order=True):
@@ -229,6 +268,8 @@ class RowBuffer:
             self._add_facts(batch.header, _fields(batch.faults), FAULTS, offset)
         elif isinstance(batch, StabilityBatch) and kind == "stability":
             self._add_facts(batch.header, _fields(batch.seconds), STABILITY, offset)
+        elif isinstance(batch, AlertBatch) and kind == "alerts":
+            self._add_facts(batch.header, _fields(batch.alerts), ALERTS, offset)
         elif isinstance(batch, DeadLetter) and kind == "dead_letters":
             for name in DEAD_LETTERS[:9]:
                 self._columns[name].append(getattr(batch, name))
@@ -314,14 +355,17 @@ def _fields(facts: Sequence[_Fact]) -> dict[str, tuple[Any, ...]]:
 def _column(kind: str, name: str) -> Callable[[], Any]:
     """Return what makes an empty column."""
     code = _CODES[kind].get(name)
-    if code == _NULLABLE:
-        return NullableIntegers
+    if code in _NULLABLES:
+        return partial(NullableNumbers, _NULLABLES[code])
     if code == _DECIMAL:
         return partial(Packed, DECIMAL_BYTES)
     return partial(array, code) if code else list
 
 
-_NULLABLE: Final = "nullable"
+_NULLABLE: Final = "nullable integer"
+_NULLABLE_FLOAT: Final = "nullable float"
+_NULLABLES: Final = {_NULLABLE: "q", _NULLABLE_FLOAT: "d"}
+"""Kinds of nullable columns, and the array in which their values are."""
 _DECIMAL: Final = "decimal"
 _ORIGIN_CODES: Final = {
     "epoch": "q",
@@ -341,8 +385,21 @@ _OPTIONAL: Final = (
     "latency_max_ns",
     "jitter_ns",
     "heartbeat_rtt_ns",
+    "gap_max_ns",
 )
-_NOT_INTEGERS: Final = ("channel", "symbol", "book_state")
+_FLOATS: Final = (
+    "score",
+    "score_badness",
+    "score_threshold",
+    "score_liveness",
+    "score_integrity",
+    "score_latency",
+    "score_book",
+    "score_continuity",
+    "score_order",
+    "score_jitter",
+)
+_NOT_NUMBERS: Final = ("channel", "symbol", "book_state", "state", "score_binding", "score_unit")
 _CODES: Final[dict[str, dict[str, str]]] = {
     "trades": _ORIGIN_CODES
     | {"sequence": _NULLABLE, "price": _DECIMAL, "size": _DECIMAL, "side": "b"}
@@ -353,10 +410,15 @@ _CODES: Final[dict[str, dict[str, str]]] = {
     "faults": _ORIGIN_CODES | {"kind": "h", "count": _NULLABLE, "ts_recv": "q"},
     "stability": _ORIGIN_CODES
     | {
-        name: _NULLABLE if name in _OPTIONAL else "q"
+        name: _NULLABLE if name in _OPTIONAL else _NULLABLE_FLOAT if name in _FLOATS else "q"
         for name in STABILITY
-        if name not in _NOT_INTEGERS
-    },
+        if name not in _NOT_NUMBERS
+    }
+    | {"is_blind": "B"},
+    "alerts": _ORIGIN_CODES
+    | {"phase": "b", "kind": "h", "severity": "b"}
+    | {"ts": "q", "ts_effect": "q", "ts_detected": "q"}
+    | {"value": "d", "threshold": "d", "hits": "q", "children": "q"},
     "dead_letters": {"letter_offset": "q"},
 }
 """How columns are held that are not lists: an array's type, which also checks the range, or one of

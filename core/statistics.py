@@ -86,6 +86,7 @@ class StreamStatistics:
         self.heartbeat_rtt_ns: int | None = None
         self._last_number = -1
         self._last_mono: int | None = None
+        self._gap_max_ns = -1
         self._latencies = LatencyWindow()
         self._state = BookState.EMPTY
         self._state_mono = 0
@@ -99,6 +100,9 @@ class StreamStatistics:
 
     def count(self, size: int, ts_mono: int) -> None:
         """Count a frame of `size` bytes."""
+        last = self._last_mono
+        if last is not None and ts_mono - last > self._gap_max_ns:
+            self._gap_max_ns = ts_mono - last
         self.frames += 1
         self.bytes += size
         self._last_mono = ts_mono
@@ -108,6 +112,9 @@ class StreamStatistics:
         if number == self._last_number:
             return
         self._last_number = number
+        last = self._last_mono
+        if last is not None and ts_mono - last > self._gap_max_ns:
+            self._gap_max_ns = ts_mono - last
         self._last_mono = ts_mono
         self.frames += 1
         self.bytes += size
@@ -183,6 +190,7 @@ class StreamStatistics:
             queue_frames=status.queue_frames,
             queue_age_ns=status.queue_age_ns,
             paused_ns=status.paused_ns,
+            gap_max_ns=None if self._gap_max_ns < 0 else min(self._gap_max_ns, COUNT_MAX),
         )
         self._clear(now)
         return second
@@ -197,6 +205,7 @@ class StreamStatistics:
         self.frames = self.bytes = 0
         self.duplicates = self.out_of_order = self.gaps = self.missing = self.decode_errors = 0
         self.heartbeat_rtt_ns = None
+        self._gap_max_ns = -1
         self._latencies = self._latencies.next()
         self._state_ns = [0, 0, 0, 0]
         if counters is not _NO_COUNTERS:

@@ -19,6 +19,7 @@ from faust.app.base import BootStrategy
 from mode.utils.logging import level_name
 
 from infra.runtime import logs
+from infra.runtime.garbage import collect_seldom, keep_present
 from infra.runtime.health import Health, HealthServer
 from infra.runtime.metrics import Metrics
 from infra.runtime.settings import Settings
@@ -148,10 +149,16 @@ class ProcessorApp(faust.App):
     def worker_init(self) -> None:
         """Choose the event loop: with uvloop a record costs Faust two thirds of the time."""
         asyncio.set_event_loop_policy(uvloop.EventLoopPolicy())
+        collect_seldom()
         super().worker_init()
 
     async def on_first_start(self) -> None:
         """Make no folders: without tables there is nothing to keep on disk."""
+
+    async def on_started(self) -> None:
+        """All services run: from here on memory is what the log brings."""
+        await super().on_started()
+        keep_present()
 
     async def _on_assigned(self, app: Any, assigned: Iterable[Any], **_: Any) -> None:
         self.partitions = {(tp.topic, tp.partition) for tp in assigned}

@@ -6,7 +6,6 @@ frame; it is bounded by `producer.close_timeout_ms`.
 """
 
 import asyncio
-import gc
 import time
 from collections.abc import Iterable, Sequence
 from contextlib import AsyncExitStack
@@ -16,6 +15,7 @@ from aiokafka.codec import has_lz4, has_zstd
 
 from infra.runtime import logs
 from infra.runtime.connections import kafka_arguments
+from infra.runtime.garbage import collect_seldom, keep_present
 from infra.runtime.health import Verdict
 from infra.runtime.process import Runtime
 from infra.runtime.settings import Settings
@@ -31,8 +31,6 @@ _KAFKA_BATCH_BYTES: Final = 1 << 20
 """Bytes of records that are sent to one partition at once."""
 _ACKNOWLEDGE_S_MAX: Final = 10.0
 """Records that wait for longer mean that Kafka does not acknowledge, s."""
-_GC_THRESHOLDS: Final = (50_000, 20, 100)
-"""Frames are many small objects without cycles: look for cycles less often than by default."""
 _GOODBYE_SHARE: Final = 0.6
 """Share of the time for a clean end that sockets may take of it."""
 
@@ -50,7 +48,7 @@ async def serve(settings: Settings, only: Iterable[str] = ()) -> None:
         UndeliveredError: Kafka was away at the end, and frames are lost.
     """
     venues = plan(settings, only)
-    gc.set_threshold(*_GC_THRESHOLDS)
+    collect_seldom()
     async with Runtime("producer", settings.runtime) as runtime, AsyncExitStack() as stack:
         metrics = ProducerMetrics(runtime.metrics)
         delivery = Delivery(_delivery_settings(settings), metrics)
@@ -64,7 +62,7 @@ async def serve(settings: Settings, only: Iterable[str] = ()) -> None:
             return
         made = making.result()
         runtime.health.add_ready("exchanges", lambda: _lines_verdict(made))
-        gc.freeze()
+        keep_present()
         await _run(made, stopped, delivery, settings.producer.close_timeout_ms / 1000)
 
 

@@ -6,12 +6,14 @@ One pair of functions per record type. Decoding refuses what a correct writer ca
 
 import struct
 from collections.abc import Callable, Sequence
+from enum import IntEnum
 from typing import Any, Final, TypeVar
 
 import msgspec
 
 from core.decimals import MAX_DECIMALS
 from core.events import (
+    AlertBatch,
     BookBatch,
     BookSnapshot,
     BookState,
@@ -24,15 +26,23 @@ from core.events import (
     StabilityBatch,
     StreamSecond,
     TradeBatch,
+    alert_number,
 )
 from core.frames import Address, Frame, FrameBatch, FrameKind
 from core.letters import DeadLetter
+from core.stability.alerts import Alert, AlertKind, Phase, Severity
+from core.stability.score import Component
+from core.stability.states import StreamState
 from schemas.registry import CodecError, codec
 
 _Fact = TypeVar("_Fact")
 _KINDS: Final = {int(kind): kind for kind in FrameKind}
 _FAULTS: Final = {int(kind): kind for kind in FaultKind}
-_STATES: Final = {int(state): state for state in BookState}
+_SECOND_ENUMS: Final[dict[str, dict[int, IntEnum]]] = {
+    "book_state": {int(state): state for state in BookState},
+    "state": {int(state): state for state in StreamState},
+    "score_binding": {int(component): component for component in Component},
+}
 _EXPONENT_MAX: Final = 2 * MAX_DECIMALS
 _encode_texts: Final = msgspec.json.Encoder().encode
 _decode_texts: Final = msgspec.json.Decoder(list[str]).decode
@@ -87,7 +97,8 @@ def decode_frame_batch(value: bytes | None) -> FrameBatch:
 def encode_events(events: Events, raw_partition: int, raw_offset: int) -> list[tuple[str, bytes]]:
     """Return (topic kind, value) for every kind of fact in `events`, none for empty kinds.
 
-    Topic kinds are `trades`, `books`, `faults` and `stability`, in this order.
+    Topic kinds are `trades`, `books`, `faults` and `stability`, in this order, one value each, and
+    then `alerts` with a value for each alert.
     """
     head = {
         **_address_fields(events.address),
@@ -107,6 +118,8 @@ def encode_events(events: Events, raw_partition: int, raw_offset: int) -> list[t
     if events.seconds:
         seconds = [msgspec.structs.asdict(second) for second in events.seconds]
         values.append(("stability", codec("stability_batch").encode(head | {"seconds": seconds})))
+    for alert in events.alerts:
+        values.append(("alerts", codec("alert").encode(head | _alert_fields(alert))))
     return values
 
 
@@ -192,19 +205,40 @@ def _decode_stability(value: bytes | None) -> StabilityBatch:
     record = codec("stability_batch").decode(value)
     try:
         for fields in record["seconds"]:
-            state = fields["book_state"]
-            fields["book_state"] = None if state is None else _STATES[state]
+            for name, known in _SECOND_ENUMS.items():
+                number = fields[name]
+                fields[name] = None if number is None else known[number]
     except KeyError as error:
-        raise CodecError(f"stability_batch: unknown book state {error}") from error
+        raise CodecError(f"stability_batch: unknown state or component {error}") from error
     seconds = [StreamSecond(**fields) for fields in record["seconds"]]
     return StabilityBatch(_header(record), _some(seconds, "stability_batch"))
 
 
+def _decode_alert(value: bytes | None) -> AlertBatch:
+    record = codec("alert").decode(value)
+    fields = {name: record[name] for name in Alert.__struct_fields__}
+    for name, enum in _ALERT_ENUMS.items():
+        try:
+            fields[name] = enum[fields[name].upper()]
+        except KeyError as error:
+            raise CodecError(f"alert: unknown {name} {error}") from error
+    alert = Alert(**fields)
+    address = _address(record)
+    header = Header(address, alert_number(alert), record["raw_partition"], record["raw_offset"])
+    return AlertBatch(header, [alert])
+
+
+_ALERT_ENUMS: Final[dict[str, type[IntEnum]]] = {
+    "phase": Phase,
+    "kind": AlertKind,
+    "severity": Severity,
+}
 _DECODERS: Final[dict[str, Callable[[bytes | None], EventBatch]]] = {
     "trades": _decode_trades,
     "books": _decode_books,
     "faults": _decode_faults,
     "stability": _decode_stability,
+    "alerts": _decode_alert,
 }
 
 
@@ -230,6 +264,11 @@ def _book_fields(book: BookSnapshot) -> dict[str, Any]:
     for ladder in _LADDERS:
         fields[ladder] = _packed(fields[ladder], "q")
     return fields
+
+
+def _alert_fields(alert: Alert) -> dict[str, Any]:
+    fields = msgspec.structs.asdict(alert)
+    return fields | {name: fields[name].name.lower() for name in _ALERT_ENUMS}
 
 
 def _address_fields(address: Address) -> dict[str, Any]:

@@ -8,9 +8,9 @@ from typing import Final
 
 import msgspec
 
-EVENT_KINDS: Final = ("trades", "books", "faults", "stability")
-"""What processors publish, each with an Avro schema and a table of its own."""
 ALERTS: Final = "alerts"
+EVENT_KINDS: Final = ("trades", "books", "faults", "stability", ALERTS)
+"""What processors publish, each with an Avro schema and a table of its own."""
 DEAD_LETTERS: Final = "dead_letters"
 _HOUR_MS: Final = 3_600_000
 

@@ -16,7 +16,7 @@ from clickhouse_connect.datatypes.registry import get_from_name
 from clickhouse_connect.datatypes.string import String
 from clickhouse_connect.driver.insert import InsertContext
 
-from core.columns import DECIMAL_BYTES, NullableIntegers, Packed
+from core.columns import DECIMAL_BYTES, NullableNumbers, Packed
 from core.rows import COLUMNS, TABLES, Place, RowBuffer
 from schemas.tables import tables
 
@@ -53,12 +53,12 @@ class _Numbers(_Raw, registered=False):
 
 
 class _Nullable(_Raw, registered=False):
-    """64-bit integers and times that may be null."""
+    """64-bit numbers and times that may be null."""
 
     def _write_column_binary(
         self, column: Sequence[Any], dest: bytearray, ctx: InsertContext
     ) -> None:
-        assert isinstance(column, NullableIntegers)
+        assert isinstance(column, NullableNumbers)
         dest += column.nulls
         dest += column.values.tobytes()
 
@@ -122,7 +122,7 @@ def _column_type(name: str, column: Sequence[Any]) -> ClickHouseType:
         return _Ladders(name, 0)
     if name == _LOW_CARDINALITY:
         return _Names(TypeDef(wrappers=("LowCardinality",)))
-    if isinstance(column, NullableIntegers):
+    if isinstance(column, NullableNumbers):
         return _Nullable(name, 1 + column.values.itemsize)
     if isinstance(column, array):
         return _Numbers(name, column.itemsize)

@@ -1,16 +1,17 @@
 """The content of rows as sums, computed alike from a record and from ClickHouse.
 
-Every column becomes an integer (text its CRC-32, a time its ns, null zero), so that one query
-compares all values of all rows of a record without moving them. Nothing is rounded; sums are
-modulo 2**128, as those of ClickHouse's Int128 are.
+Every column becomes an integer (text its CRC-32, a time its ns, a float its bits, null zero), so
+that one query compares all values of all rows of a record without moving them. Nothing is rounded;
+sums are modulo 2**128, as those of ClickHouse's Int128 are.
 """
 
+from array import array
 from collections.abc import Sequence
 from functools import cache
 from typing import Any, Final
 from zlib import crc32
 
-from core.columns import DECIMAL_BYTES, NullableIntegers, Packed
+from core.columns import DECIMAL_BYTES, NullableNumbers, Packed
 from core.rows import COLUMNS, TABLES, RowBuffer
 from schemas.tables import tables
 
@@ -52,6 +53,10 @@ def _integer(name: str, kind: str) -> str:
     inner = kind.removeprefix("Nullable(").removesuffix(")") if nullable else kind
     if inner.startswith("DateTime64"):
         value = f"toUnixTimestamp64Nano({name})"
+    elif inner == "Float64":
+        # Its bits: floating sums depend on the order.
+        zero = "toFloat64(0)"
+        return f"toInt128(reinterpretAsInt64({f'ifNull({name}, {zero})' if nullable else name}))"
     elif inner.startswith("Enum"):
         value = f"CAST({name}, '{'Nullable(Int16)' if nullable else 'Int16'}')"
     elif "String" in inner:
@@ -70,8 +75,9 @@ def _sum(column: Sequence[Any], *, ladders: bool) -> int:
         return sum(map(_decimals, column))
     if isinstance(column, Packed):
         return _decimals(column.data)
-    if isinstance(column, NullableIntegers):
-        return sum(column.values)
+    if isinstance(column, NullableNumbers):
+        values = column.values
+        return sum(array("q", values.tobytes()) if values.typecode == "d" else values)
     if isinstance(column, list):
         return sum(map(_number, column))
     return sum(column)

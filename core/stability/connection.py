@@ -1,0 +1,256 @@
+"""The stability of one connection and its streams, over all epochs of its socket.
+
+It judges closed windows, weighs faults as they come, and says what has become an incident. A loss
+is weighed a quarter of a second after it was seen: what was only overtaken has come by then, and
+is told from what is missing. Its memory is that of its streams.
+"""
+
+from collections.abc import Collection, Iterable
+from typing import Final
+
+import msgspec
+
+from core.events import Fault, FaultKind, StreamSecond
+from core.facts import Facts
+from core.stability.alerts import Alert, AlertKind, Finding, Phase, Severity
+from core.stability.findings import CONNECTION, DATA, findings
+from core.stability.health import ConnectionWindow, StreamHealth
+from core.stability.incidents import FAULT_ALERTS, PARENTS, SEVERITIES, Incident
+
+Stream = tuple[str, str]
+"""Channel and symbol."""
+
+HOLD_NS: Final = 250_000_000
+"""How long a gap may turn out to be a message that was overtaken."""
+SETTLING_NS: Final = 10_000_000_000
+"""After an opening what repeats or is missing belongs to the opening."""
+_NEVER: Final = 1 << 62
+_ROOT: Final = (CONNECTION, "")
+_POOL: Final = (DATA, "")
+_FOLLOWING_AN_OPENING: Final = frozenset(
+    {AlertKind.GAP, AlertKind.DUPLICATES, AlertKind.REORDERING}
+)
+
+
+class ConnectionStability:
+    """See the module's docstring; alerts go to `facts`."""
+
+    def __init__(self, facts: Facts) -> None:
+        self.health: dict[Stream, StreamHealth] = {}
+        self.is_connected = False
+        self.is_connecting = False
+        self.due = _NEVER
+        """Monotonic ns at which `weigh` has something to do."""
+        self._facts = facts
+        self._held: list[tuple[int, Stream, Finding]] = []
+        self._open_ns = 0
+
+    def of(self, stream: Stream) -> StreamHealth:
+        """Return what is remembered of a stream."""
+        health = self.health.get(stream)
+        if health is None:
+            health = self.health[stream] = StreamHealth()
+        return health
+
+    def keep_only(self, symbols: Collection[str]) -> None:
+        """Forget the streams of symbols that are not planned any more."""
+        self.health = {
+            stream: health
+            for stream, health in self.health.items()
+            if not stream[1] or stream[1] in symbols
+        }
+
+    # -- the socket --
+
+    def begin_epoch(self) -> None:
+        """A new socket begins; one that was open has ended without a word."""
+        if self.is_connected:
+            detail = "the socket's end is not in the log: its producer ended, or lost it"
+            ts = self._facts.frame.ts_recv
+            self._strike(_ROOT, _state_finding(AlertKind.DISCONNECTED, ts, detail))
+        self.is_connected = self.is_connecting = False
+        self._forget_held()
+
+    def opening(self) -> None:
+        """An attempt to open the socket begins."""
+        self.is_connected, self.is_connecting = False, True
+
+    def opened(self) -> None:
+        """The socket is open."""
+        self.is_connected, self.is_connecting = True, False
+        self._open_ns = 0
+
+    def closed(self) -> None:
+        """The socket is gone; whether that is a fault is told as one."""
+        self.is_connected = self.is_connecting = False
+        self._forget_held()
+
+    # -- evidence --
+
+    def take(self, faults: Iterable[Fault]) -> None:
+        """Take what the last frame has shown: faults, and messages that came late."""
+        for fault in faults:
+            self._fault(fault)
+        overtaken = self._facts.overtaken
+        while overtaken:
+            self._late(overtaken.pop())
+
+    def _fault(self, fault: Fault) -> None:
+        kind = FAULT_ALERTS.get(fault.kind)
+        if kind is None:
+            return
+        stream = (fault.channel, fault.symbol) if fault.channel != CONNECTION else _ROOT
+        finding = Finding(
+            kind,
+            fault.ts_recv,
+            fault.kind.name.lower(),
+            1.0 if fault.count is None else float(fault.count),
+            0.0,
+            fault.unit or "faults",
+            detail=f"expected {fault.expected}, found {fault.found}"[:200],
+        )
+        if fault.kind is FaultKind.SEQUENCE_GAP or fault.kind is FaultKind.TRADE_GAP:
+            due = self._facts.frame.ts_mono + HOLD_NS
+            self._held.append((due, stream, finding))
+            self.due = min(self.due, due)
+        else:
+            self._strike(stream, finding)
+
+    def _late(self, stream: Stream) -> None:
+        """A message came after ones that follow it: it was overtaken, and is not missing."""
+        ts_effect = self._facts.frame.ts_recv
+        for place, (_, held, gap) in enumerate(self._held):
+            if held == stream:
+                del self._held[place]
+                ts_effect = gap.ts_effect
+                break
+        self._strike(
+            stream, Finding(AlertKind.REORDERING, ts_effect, "reordering", 1.0, 0.0, "messages")
+        )
+
+    def weigh(self, now: int) -> None:
+        """Take the gaps for losses that were not filled by `now`, monotonic ns."""
+        due = [(stream, finding) for at, stream, finding in self._held if at <= now]
+        self._held = [held for held in self._held if held[0] > now]
+        self.due = min((at for at, _, _ in self._held), default=_NEVER)
+        for stream, finding in due:
+            self._strike(stream, finding)
+
+    # -- windows --
+
+    def window(self, window_ns: int, *, is_blind: bool) -> ConnectionWindow:
+        """Begin to close a window of all streams; the connection's own comes first."""
+        if self.is_connected:
+            self._open_ns = min(self._open_ns + window_ns, SETTLING_NS)
+        return ConnectionWindow(self.is_connected, self.is_connecting, is_blind)
+
+    def close(self, second: StreamSecond, window: ConnectionWindow) -> StreamSecond:
+        """Return the window of a stream with its judgement, after weighing what it shows."""
+        stream = (second.channel, second.symbol)
+        health = self.of(stream)
+        judgement = health.judge(second, window)
+        second = msgspec.structs.replace(second, **msgspec.structs.asdict(judgement))
+        if window.is_blind:
+            # What we did not see is no evidence, neither for nor against anybody.
+            if stream == _ROOT:
+                found = _state_finding(AlertKind.PIPELINE, second.ts, _waiting(second))
+                self._strike(stream, found)
+            return second
+        shown: set[AlertKind] = set()
+        if window.is_connected:
+            for finding in findings(second, health):
+                shown.add(finding.kind)
+                self._strike(stream, finding)
+        else:
+            # Nothing is shown of a stream without a socket, least of all that it is well again.
+            shown.update(health.incidents.open)
+        for kind, incident in health.incidents.pass_time(second.window_ns, shown):
+            self._emit(Phase.RESOLVE, kind, stream, incident, value=incident.worst, detail="")
+        return second
+
+    # -- incidents --
+
+    def _strike(self, stream: Stream, finding: Finding) -> None:
+        health = self.of(stream)
+        if health.incidents.strike(finding):
+            return
+        for parent in (_ROOT, _POOL):
+            known = self.health.get(parent)
+            incident = known.incidents.explains() if known is not None else None
+            if incident is not None:
+                incident.children += 1
+                if stream == _ROOT and finding.kind in PARENTS:
+                    incident.clean_ns = 0
+                return
+        if self._open_ns < SETTLING_NS and finding.kind in _FOLLOWING_AN_OPENING:
+            return
+        facts = self._facts
+        channel, symbol = stream
+        address = facts.address
+        source = f"{address.exchange}/{address.shard}/{address.line}"
+        origin = f"{address.epoch}-{facts.number}-{facts.index}"
+        name = finding.kind.name.lower()
+        incident = Incident(
+            alert_id="/".join(filter(None, (name, source, channel, symbol, origin))),
+            ts_effect=min(finding.ts_effect, facts.frame.ts_recv),
+            ts_detected=facts.frame.ts_recv,
+            metric=finding.metric,
+            threshold=finding.threshold,
+            unit=finding.unit,
+            worst=finding.value,
+        )
+        health.incidents.open[finding.kind] = incident
+        self._emit(
+            Phase.OPEN, finding.kind, stream, incident, value=finding.value, detail=finding.detail
+        )
+
+    def _emit(
+        self,
+        phase: Phase,
+        kind: AlertKind,
+        stream: Stream,
+        incident: Incident,
+        *,
+        value: float,
+        detail: str,
+    ) -> None:
+        facts = self._facts
+        facts.alerts.append(
+            Alert(
+                number=facts.number,
+                index=facts.next_index(),
+                alert_id=incident.alert_id,
+                phase=phase,
+                kind=kind,
+                severity=SEVERITIES.get(kind, Severity.WARNING),
+                channel=stream[0],
+                symbol=stream[1],
+                ts=facts.frame.ts_recv,
+                ts_effect=incident.ts_effect,
+                ts_detected=incident.ts_detected,
+                metric=incident.metric,
+                value=value,
+                threshold=incident.threshold,
+                unit=incident.unit,
+                detail=detail,
+                hits=incident.hits,
+                children=incident.children,
+            )
+        )
+
+    def _forget_held(self) -> None:
+        """Give up on gaps that the end of the socket explains."""
+        self._held.clear()
+        self.due = _NEVER
+
+
+def _state_finding(kind: AlertKind, ts: int, detail: str) -> Finding:
+    return Finding(kind, ts, kind.name.lower(), 1.0, 0.0, "", detail=detail)
+
+
+def _waiting(second: StreamSecond) -> str:
+    return (
+        f"{second.queue_frames} frames wait for Kafka, the oldest for"
+        f" {second.queue_age_ns / 1e9:.1f} s; the socket was not read for"
+        f" {second.paused_ns / 1e9:.1f} s"
+    )

@@ -1,0 +1,81 @@
+"""What one closed window of a stream is evidence of.
+
+Typed detectors, each on the measure that shows its kind of trouble best; the score is no alarm.
+Pure functions of the window, its judgement and what is remembered; faults come on their own way.
+"""
+
+from collections.abc import Iterator
+from typing import Final
+
+from core.events import StreamSecond
+from core.stability.alerts import AlertKind, Finding
+from core.stability.health import StreamHealth
+from core.stability.score import SCALES, Component
+from core.stability.silence import SUSPICION_BAD
+from core.stability.states import StreamState
+
+CONNECTION: Final = "connection"
+DATA: Final = "data"
+BOOK: Final = "book"
+
+LATENCY_FROM: Final = 3.5
+JITTER_FROM: Final = 4.0
+"""Times what is usual; between this and what counts as good an incident stays as it is."""
+_S: Final = 1_000_000_000
+_SILENCES: Final = {
+    CONNECTION: AlertKind.SILENCE,
+    DATA: AlertKind.DATA_SILENCE,
+}
+
+
+def findings(second: StreamSecond, health: StreamHealth) -> Iterator[Finding]:
+    """Yield the evidence in a window of a connected stream."""
+    yield from _silence(second, health)
+    if second.channel == DATA:
+        yield from _unusual(second, health)
+    yield from _disorder(second)
+    if second.channel == BOOK and second.state is StreamState.DOWN:
+        yield Finding(
+            AlertKind.BOOK_DOWN, second.ts, "book not LIVE", health.machine.held_ns / _S, 0.0, "s"
+        )
+
+
+def _silence(second: StreamSecond, health: StreamHealth) -> Iterator[Finding]:
+    age_ns, limit_ns = second.age_ns, health.rhythm.limit_ns()
+    if age_ns is None or limit_ns is None:
+        return
+    suspicion = health.rhythm.suspicion(age_ns)
+    if suspicion is not None and suspicion >= SUSPICION_BAD:
+        yield Finding(
+            _SILENCES.get(second.channel, AlertKind.STREAM_SILENCE),
+            second.ts - age_ns,
+            "silence",
+            age_ns / _S,
+            limit_ns / _S,
+            "s",
+            detail=f"longest gap of the last six hours {(health.rhythm.gaps.most() or 0) / _S} s",
+        )
+
+
+def _unusual(second: StreamSecond, health: StreamHealth) -> Iterator[Finding]:
+    for component, kind, limit, window in (
+        (Component.LATENCY, AlertKind.LATENCY, LATENCY_FROM, health.latencies.keep),
+        (Component.JITTER, AlertKind.JITTER, JITTER_FROM, health.jitters.keep),
+    ):
+        badness = health.unusual(component)
+        is_open = kind in health.incidents.open
+        if badness is None or badness < (SCALES[component].good if is_open else limit):
+            continue
+        # The median moves once more than half of its windows have.
+        began = second.ts - (window // 2 + 1) * second.window_ns
+        yield Finding(kind, began, component.name.lower(), badness, limit, "times usual")
+
+
+def _disorder(second: StreamSecond) -> Iterator[Finding]:
+    for kind, count in (
+        (AlertKind.DUPLICATES, second.duplicates),
+        (AlertKind.REORDERING, second.out_of_order),
+    ):
+        if count:
+            began = second.ts - second.window_ns
+            yield Finding(kind, began, kind.name.lower(), float(count), 0.0, "messages")

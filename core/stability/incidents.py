@@ -1,0 +1,129 @@
+"""Incidents: evidence in, one opening and one resolution out.
+
+    (none) --evidence--> OPEN --no evidence for the kind's clean time--> (none)
+
+Evidence of an open incident is counted and holds it open. What happens to one stream while an
+incident of the whole connection is open is part of that one: it is counted there and opens nothing.
+Everything is remembered in the stream's own health, which is part of its checkpoint.
+"""
+
+from collections.abc import Collection, Mapping
+from typing import Final
+
+import msgspec
+
+from core.events import FaultKind
+from core.stability.alerts import AlertKind, Finding, Severity
+
+_S: Final = 1_000_000_000
+CLEAN_NS: Final = 10 * _S
+CLEAN_RECURRING_NS: Final = 60 * _S
+"""How long there must be no evidence: what is rare by nature comes again within a minute."""
+_RECURRING: Final = frozenset(
+    {
+        AlertKind.GAP,
+        AlertKind.CHECKSUM,
+        AlertKind.DUPLICATES,
+        AlertKind.REORDERING,
+        AlertKind.CROSSED_BOOK,
+        AlertKind.SCHEMA,
+        AlertKind.REJECTED,
+        AlertKind.LOG_BROKEN,
+    }
+)
+PARENTS: Final = frozenset(
+    {
+        AlertKind.DISCONNECTED,
+        AlertKind.SILENCE,
+        AlertKind.DATA_SILENCE,
+        AlertKind.PIPELINE,
+        AlertKind.LOG_BROKEN,
+    }
+)
+"""Incidents of a connection that explain what its streams show meanwhile."""
+SEVERITIES: Final[Mapping[AlertKind, Severity]] = {
+    AlertKind.DISCONNECTED: Severity.CRITICAL,
+    AlertKind.SILENCE: Severity.CRITICAL,
+    AlertKind.DATA_SILENCE: Severity.CRITICAL,
+    AlertKind.PIPELINE: Severity.CRITICAL,
+    AlertKind.LOG_BROKEN: Severity.CRITICAL,
+    AlertKind.BOOK_DOWN: Severity.CRITICAL,
+}
+"""Of what is not a warning."""
+FAULT_ALERTS: Final[Mapping[FaultKind, AlertKind]] = {
+    FaultKind.SEQUENCE_GAP: AlertKind.GAP,
+    FaultKind.TRADE_GAP: AlertKind.GAP,
+    FaultKind.CHECKSUM_MISMATCH: AlertKind.CHECKSUM,
+    FaultKind.AUDIT_MISMATCH: AlertKind.CHECKSUM,
+    FaultKind.CROSSED_BOOK: AlertKind.CROSSED_BOOK,
+    FaultKind.DECODE_ERROR: AlertKind.SCHEMA,
+    FaultKind.UNKNOWN_SYMBOL: AlertKind.SCHEMA,
+    FaultKind.UNEXPECTED_BINARY: AlertKind.SCHEMA,
+    FaultKind.UNREPRESENTABLE: AlertKind.SCHEMA,
+    FaultKind.SUBSCRIPTION_REJECTED: AlertKind.REJECTED,
+    FaultKind.EXCHANGE_ERROR: AlertKind.REJECTED,
+    FaultKind.REQUEST_FAILED: AlertKind.REJECTED,
+    FaultKind.DISCONNECTED: AlertKind.DISCONNECTED,
+    FaultKind.CONNECT_FAILED: AlertKind.DISCONNECTED,
+    FaultKind.FRAMES_DROPPED: AlertKind.PIPELINE,
+    FaultKind.BUFFER_OVERFLOW: AlertKind.PIPELINE,
+    FaultKind.FRAMES_LOST: AlertKind.LOG_BROKEN,
+    FaultKind.CHAIN_BROKEN: AlertKind.LOG_BROKEN,
+}
+"""Faults that are evidence. A snapshot that came too old is asked for again and is none, nor is
+the venue's word that it will close the connection."""
+
+
+class Incident(msgspec.Struct):
+    """An open incident: its opening, and what has come since."""
+
+    alert_id: str
+    ts_effect: int
+    ts_detected: int
+    metric: str
+    threshold: float
+    unit: str
+    worst: float
+    clean_ns: int = 0
+    hits: int = 0
+    children: int = 0
+
+
+class Incidents(msgspec.Struct):
+    """The open incidents of one stream."""
+
+    open: dict[AlertKind, Incident] = {}
+
+    def explains(self) -> Incident | None:
+        """Return the open incident of the connection that others are part of."""
+        for kind, incident in self.open.items():
+            if kind in PARENTS:
+                return incident
+        return None
+
+    def strike(self, finding: Finding) -> bool:
+        """Take evidence; say whether an incident of its kind was open already."""
+        incident = self.open.get(finding.kind)
+        if incident is None:
+            return False
+        incident.hits += 1
+        incident.clean_ns = 0
+        incident.worst = max(incident.worst, finding.value)
+        return True
+
+    def pass_time(
+        self, passed_ns: int, shown: Collection[AlertKind]
+    ) -> list[tuple[AlertKind, Incident]]:
+        """Close and return the incidents that were clean for long enough.
+
+        `shown` are the kinds that the window just closed is evidence of.
+        """
+        closed: list[tuple[AlertKind, Incident]] = []
+        for kind, incident in list(self.open.items()):
+            if kind in shown:
+                continue
+            incident.clean_ns += passed_ns
+            if incident.clean_ns >= (CLEAN_RECURRING_NS if kind in _RECURRING else CLEAN_NS):
+                closed.append((kind, incident))
+                del self.open[kind]
+        return closed

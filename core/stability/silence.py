@@ -1,0 +1,69 @@
+"""Whether a silence is longer than the stream's own rhythm explains.
+
+A model of the gaps (normal, exponential) is wrong for streams that are driven by events: the
+textbook accrual detectors raise hundreds of false alarms a day on them. What holds for any rhythm
+is the longest gap of the last hours: twice that was never seen.
+"""
+
+from typing import Final
+
+import msgspec
+
+from core.stability.windows import Extreme
+
+_S: Final = 1_000_000_000
+BUCKET_NS: Final = 3600 * _S
+BUCKETS: Final = 6
+"""The last six hours."""
+FACTOR: Final = 2
+FACTOR_EARLY: Final = 4
+"""A silence this many times the longest gap is a fault; early on, longer gaps are still to come."""
+LEAST_NS: Final = 1_500_000_000
+"""No silence below this is a fault, however dense the stream: time is told once a second."""
+FRAMES_MIN: Final = 50
+"""Gaps seen, and time watched, before a rhythm is known."""
+WATCHED_MIN_NS: Final = 300 * _S
+EARLY_NS: Final = 1800 * _S
+
+SUSPICION_GOOD: Final = 2.0
+SUSPICION_BAD: Final = 8.0
+
+
+class Rhythm(msgspec.Struct):
+    """The longest gaps of one stream in the last six hours."""
+
+    gaps: Extreme = msgspec.field(
+        default_factory=lambda: Extreme.over(width_ns=BUCKET_NS, keep=BUCKETS)
+    )
+    frames: int = 0
+    watched_ns: int = 0
+
+    def add(self, frames: int, gap_max_ns: int | None, passed_ns: int) -> None:
+        """Take a window in which the stream was open: its frames, and the longest gap that ended
+        in it.
+
+        What was a fault is remembered as no more than the limit, so that one outage does not hide
+        the next, and a calmer market is learned all the same.
+        """
+        limit = self.limit_ns()
+        self.frames = min(self.frames + frames, FRAMES_MIN)
+        self.watched_ns = min(self.watched_ns + passed_ns, EARLY_NS)
+        if gap_max_ns is not None and limit is not None:
+            gap_max_ns = min(gap_max_ns, limit)
+        self.gaps.add(gap_max_ns, passed_ns)
+
+    def limit_ns(self) -> int | None:
+        """Return the shortest silence that is a fault, None while the rhythm is not known."""
+        longest = self.gaps.most()
+        if longest is None or self.frames < FRAMES_MIN or self.watched_ns < WATCHED_MIN_NS:
+            return None
+        factor = FACTOR if self.watched_ns >= EARLY_NS else FACTOR_EARLY
+        return max(factor * longest, LEAST_NS)
+
+    def suspicion(self, silence_ns: int) -> float | None:
+        """Return 2 or less up to half of the limit, 8 at the limit, and more beyond."""
+        limit = self.limit_ns()
+        if limit is None:
+            return None
+        share = silence_ns / limit
+        return max(0.0, SUSPICION_GOOD + (SUSPICION_BAD - SUSPICION_GOOD) * (2.0 * share - 1.0))

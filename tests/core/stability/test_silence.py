@@ -1,0 +1,81 @@
+from random import Random
+
+from core.stability.silence import LEAST_NS, Rhythm
+
+S = 1_000_000_000
+
+
+def _learned(gap_ns: int, *, seconds: int = 1800) -> Rhythm:
+    rhythm = Rhythm()
+    for _ in range(seconds):
+        rhythm.add(S // gap_ns, gap_ns, S)
+    return rhythm
+
+
+def test_rhythm_is_unknown_before_five_minutes_and_fifty_frames() -> None:
+    sparse, short = Rhythm(), _learned(S // 100, seconds=299)
+    for _ in range(49):
+        sparse.add(1, 10 * S, 10 * S)
+
+    assert sparse.suspicion(1000 * S) is None
+    assert short.suspicion(1000 * S) is None
+
+
+def test_suspicion_is_2_at_the_longest_gap_and_8_at_twice_that() -> None:
+    rhythm = _learned(S)
+
+    assert rhythm.suspicion(S // 2) == 0.0
+    assert rhythm.suspicion(S) == 2.0
+    assert rhythm.suspicion(2 * S) == 8.0
+    assert rhythm.suspicion(4 * S) == 20.0
+
+
+def test_young_rhythm_is_given_twice_the_time() -> None:
+    assert _learned(S, seconds=1799).limit_ns() == 4 * S
+
+
+def test_dense_stream_is_not_suspected_within_the_time_of_a_tick() -> None:
+    rhythm = _learned(S // 100)
+
+    assert rhythm.limit_ns() == LEAST_NS
+    assert rhythm.suspicion(LEAST_NS) == 8.0
+
+
+def test_outage_does_not_hide_the_next_one() -> None:
+    rhythm = _learned(S)
+    rhythm.add(1, 600 * S, S)
+
+    assert rhythm.limit_ns() == 4 * S
+
+
+def test_calmer_market_is_learned() -> None:
+    """Gaps of 10 s in place of 1 s are faults at first, and the rule after a few of them."""
+    rhythm = _learned(S)
+    for _ in range(10):
+        rhythm.add(1, 10 * S, 10 * S)
+
+    assert rhythm.limit_ns() == 20 * S
+
+
+def test_longest_gap_is_forgotten_after_six_hours() -> None:
+    rhythm = _learned(S)
+    rhythm.add(1, 2 * S, S)
+    for _ in range(7 * 3600):
+        rhythm.add(1, S, S)
+
+    assert rhythm.limit_ns() == 2 * S
+
+
+def test_bursty_stream_raises_no_suspicion_in_a_day() -> None:
+    """Concept 9. On bursts of 50/s for 20 s and 0.5/s for 60 s a normal model alarms thousands of
+    times a day."""
+    random, rhythm, alarms = Random(1), Rhythm(), 0
+    passed = 0.0
+    while passed < 24 * 3600:
+        gap = random.expovariate(50 if passed % 80 < 20 else 0.5)
+        suspicion = rhythm.suspicion(round(gap * S))
+        alarms += suspicion is not None and suspicion >= 8.0
+        passed += gap
+        rhythm.add(1, round(gap * S), round(gap * S))
+
+    assert alarms == 0
