@@ -7,7 +7,15 @@ the rest is counted. Nothing here knows what a fact means.
 
 from typing import Final
 
-from core.events import BookSnapshot, Events, Fault, FaultKind, StreamSecond, Trade
+from core.events import (
+    BookSnapshot,
+    Events,
+    Fault,
+    FaultKind,
+    StreamCheckpoint,
+    StreamSecond,
+    Trade,
+)
 from core.frames import Address, Frame, FrameKind
 
 SPELLED_MAX: Final = 200
@@ -41,6 +49,7 @@ class Facts:
         self.books: list[BookSnapshot] = []
         self.faults: list[Fault] = []
         self.seconds: list[StreamSecond] = []
+        self.checkpoints: list[StreamCheckpoint] = []
         self.decode_errors = 0
         self.window_decode_errors = 0
         self._spelled = 0
@@ -54,8 +63,11 @@ class Facts:
 
     def take(self, address: Address, number: int) -> Events:
         """Return what was found since the last call."""
-        events = Events(address, number, self.trades, self.books, self.faults, self.seconds)
+        events = Events(
+            address, number, self.trades, self.books, self.faults, self.seconds, self.checkpoints
+        )
         self.trades, self.books, self.faults, self.seconds = [], [], [], []
+        self.checkpoints = []
         return events
 
     def fault(

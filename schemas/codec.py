@@ -15,6 +15,7 @@ from core.events import (
     BookBatch,
     BookSnapshot,
     BookState,
+    CheckpointBatch,
     EventBatch,
     Events,
     Fault,
@@ -22,12 +23,14 @@ from core.events import (
     FaultKind,
     Header,
     StabilityBatch,
+    StreamCheckpoint,
     StreamSecond,
     TradeBatch,
 )
 from core.frames import Address, Frame, FrameBatch, FrameKind
 from core.letters import DeadLetter
 from schemas.registry import CodecError, codec
+from schemas.topics import CHECKPOINTS
 
 _Fact = TypeVar("_Fact")
 _KINDS: Final = {int(kind): kind for kind in FrameKind}
@@ -87,7 +90,7 @@ def decode_frame_batch(value: bytes | None) -> FrameBatch:
 def encode_events(events: Events, raw_partition: int, raw_offset: int) -> list[tuple[str, bytes]]:
     """Return (topic kind, value) for every kind of fact in `events`, none for empty kinds.
 
-    Topic kinds are `trades`, `books`, `faults` and `stability`, in this order.
+    Topic kinds are OUTPUT_KINDS, in this order.
     """
     head = {
         **_address_fields(events.address),
@@ -107,6 +110,9 @@ def encode_events(events: Events, raw_partition: int, raw_offset: int) -> list[t
     if events.seconds:
         seconds = [msgspec.structs.asdict(second) for second in events.seconds]
         values.append(("stability", codec("stability_batch").encode(head | {"seconds": seconds})))
+    if events.checkpoints:
+        made = [msgspec.structs.asdict(checkpoint) for checkpoint in events.checkpoints]
+        values.append((CHECKPOINTS, codec("checkpoint_batch").encode(head | {"checkpoints": made})))
     return values
 
 
@@ -118,6 +124,27 @@ def decode_events(kind: str, value: bytes | None) -> EventBatch:
         KeyError: `kind` is not an event topic.
     """
     return _DECODERS[kind](value)
+
+
+def decode_checkpoints(value: bytes | None) -> CheckpointBatch:
+    """Return the batch in the value of one record on `checkpoints`; states stay as they are.
+
+    Raises:
+        CodecError: not such a value.
+    """
+    record = codec("checkpoint_batch").decode(value)
+    checkpoints = [StreamCheckpoint(**fields) for fields in record["checkpoints"]]
+    return CheckpointBatch(_header(record), _some(checkpoints, "checkpoint_batch"))
+
+
+def decode_output(kind: str, value: bytes | None) -> EventBatch | CheckpointBatch:
+    """Return the batch in the value of one record of the topic `kind`, one of OUTPUT_KINDS.
+
+    Raises:
+        CodecError: not such a value.
+        KeyError: `kind` is none of them.
+    """
+    return decode_checkpoints(value) if kind == CHECKPOINTS else decode_events(kind, value)
 
 
 def encode_dead_letter(letter: DeadLetter) -> bytes:

@@ -39,7 +39,7 @@ def fed(name: str, batches: list[FrameBatch]) -> tuple[ShardPipeline, list[Event
 
 def facts_of(events: list[Events]) -> list[Any]:
     found: list[Any] = []
-    for kind in ("trades", "books", "faults", "seconds"):
+    for kind in ("trades", "books", "faults", "seconds", "checkpoints"):
         found += [fact for each in events for fact in getattr(each, kind)]
     return found
 
@@ -302,7 +302,8 @@ def test_origins_of_facts_grow_and_are_unique() -> None:
 
     assert len(origins) == len(set(origins))
     assert max(number for number, _ in origins) == len(batch.frames) - 1
-    for facts in (events.trades, events.books, events.faults, events.seconds):
+    kinds = (events.trades, events.books, events.faults, events.seconds, events.checkpoints)
+    for facts in kinds:
         own = [(fact.number, fact.index) for fact in facts]
         assert own == sorted(own)
 

@@ -11,6 +11,7 @@ from core.events import (
     Fault,
     FaultKind,
     Side,
+    StreamCheckpoint,
     StreamSecond,
     Trade,
 )
@@ -120,6 +121,14 @@ SECONDS = st.builds(
         if StreamSecond.__annotations__[name] is int and name not in ("number", "index")
     },
 )
+CHECKPOINTS = st.builds(
+    StreamCheckpoint,
+    number=COUNTER,
+    index=st.integers(0, 2**31 - 1),
+    channel=NAMES,
+    symbol=NAMES,
+    state=st.binary(max_size=50),
+)
 LETTERS = st.builds(
     DeadLetter,
     topic=NAMES,
@@ -144,6 +153,7 @@ def events(draw: st.DrawFn) -> Events:
         books=draw(st.lists(BOOKS, min_size=1, max_size=3)),
         faults=draw(st.lists(FAULTS, min_size=1, max_size=3)),
         seconds=draw(st.lists(SECONDS, min_size=1, max_size=3)),
+        checkpoints=draw(st.lists(CHECKPOINTS, min_size=1, max_size=3)),
     )
 
 

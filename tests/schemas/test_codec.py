@@ -6,19 +6,29 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from core.events import BookBatch, Events, FaultBatch, Header, StabilityBatch, TradeBatch
+from core.events import (
+    BookBatch,
+    CheckpointBatch,
+    Events,
+    FaultBatch,
+    Header,
+    StabilityBatch,
+    TradeBatch,
+)
 from core.frames import FrameBatch
 from core.letters import DeadLetter
 from schemas.codec import (
+    decode_checkpoints,
     decode_dead_letter,
     decode_events,
     decode_frame_batch,
+    decode_output,
     encode_dead_letter,
     encode_events,
     encode_frame_batch,
 )
 from schemas.registry import HEADER_BYTES, NAMES, CodecError, codec
-from schemas.topics import EVENT_KINDS
+from schemas.topics import OUTPUT_KINDS, schema_of
 from tests.schemas.records import FRAME_BATCHES, LETTERS, events
 
 DECODERS = {
@@ -28,6 +38,7 @@ DECODERS = {
     "book_batch": lambda value: decode_events("books", value),
     "fault_batch": lambda value: decode_events("faults", value),
     "stability_batch": lambda value: decode_events("stability", value),
+    "checkpoint_batch": decode_checkpoints,
     "alert": codec("alert").decode,
 }
 
@@ -49,7 +60,7 @@ def test_events_encoded_read_back_equal(facts: Events, partition: int, offset: i
 
     values = dict(encode_events(facts, partition, offset))
 
-    assert list(values) == list(EVENT_KINDS)
+    assert list(values) == list(OUTPUT_KINDS)
     trades = decode_events("trades", values["trades"])
     assert isinstance(trades, TradeBatch)
     assert trades.header == header
@@ -62,6 +73,8 @@ def test_events_encoded_read_back_equal(facts: Events, partition: int, offset: i
     assert BookBatch(header, facts.books) == decode_events("books", values["books"])
     assert FaultBatch(header, facts.faults) == decode_events("faults", values["faults"])
     assert StabilityBatch(header, facts.seconds) == decode_events("stability", values["stability"])
+    checkpoints = decode_output("checkpoints", values["checkpoints"])
+    assert CheckpointBatch(header, facts.checkpoints) == checkpoints
 
 
 def test_decoders_cover_every_schema() -> None:
@@ -89,12 +102,7 @@ def test_decoder_given_damaged_value_decodes_or_refuses(
     whole = {
         "frame_batch": encode_frame_batch(frames),
         "dead_letter": encode_dead_letter(letter),
-        **{
-            {"trades": "trade_batch", "books": "book_batch", "faults": "fault_batch"}.get(
-                kind, "stability_batch"
-            ): value
-            for kind, value in encode_events(facts, 0, 0)
-        },
+        **{str(schema_of(kind)): value for kind, value in encode_events(facts, 0, 0)},
     }
     for name, value in whole.items():
         damaged = bytearray(value)
