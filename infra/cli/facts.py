@@ -15,17 +15,20 @@ from core.events import (
     BookBatch,
     BookSnapshot,
     BookState,
+    CheckpointBatch,
     EventBatch,
     Fault,
     FaultBatch,
     Side,
     StabilityBatch,
+    StreamCheckpoint,
     StreamSecond,
     TradeBatch,
 )
 from core.frames import Frame, FrameBatch
 from core.letters import DeadLetter
-from schemas.codec import decode_dead_letter, decode_events, decode_frame_batch
+from core.memory import read
+from schemas.codec import decode_dead_letter, decode_frame_batch, decode_output
 from schemas.registry import CodecError, codec
 from schemas.topics import ALERTS, DEAD_LETTERS
 
@@ -51,7 +54,7 @@ def _decoded(kind: str, value: bytes | None) -> list[Fact]:
         return [_letter(decode_dead_letter(value))]
     if kind == ALERTS:
         return [codec("alert").decode(value)]
-    return _events(decode_events(kind, value))
+    return _outputs(decode_output(kind, value))
 
 
 def _frames(batch: FrameBatch) -> list[Fact]:
@@ -79,7 +82,7 @@ def _letter(letter: DeadLetter) -> Fact:
     return fields | _exact("key", key) | _exact("value", value)
 
 
-def _events(batch: EventBatch) -> list[Fact]:
+def _outputs(batch: EventBatch | CheckpointBatch) -> list[Fact]:
     header = batch.header
     origin = msgspec.structs.asdict(header.address) | {
         "raw_partition": header.raw_partition,
@@ -91,6 +94,8 @@ def _events(batch: EventBatch) -> list[Fact]:
         found = [_book(book) for book in batch.books]
     elif isinstance(batch, FaultBatch):
         found = [_fault(fault) for fault in batch.faults]
+    elif isinstance(batch, CheckpointBatch):
+        found = [_checkpoint(checkpoint) for checkpoint in batch.checkpoints]
     else:
         assert isinstance(batch, StabilityBatch)
         found = [_second(second) for second in batch.seconds]
@@ -133,6 +138,12 @@ def _second(second: StreamSecond) -> Fact:
     state: BookState | None = second.book_state
     named = None if state is None else state.name.lower()
     return msgspec.structs.asdict(second) | {"book_state": named}
+
+
+def _checkpoint(checkpoint: StreamCheckpoint) -> Fact:
+    fields = msgspec.structs.asdict(checkpoint)
+    memory = read(fields.pop("state"))
+    return fields | {"memory": None if memory is None else msgspec.to_builtins(memory)}
 
 
 def _exact(name: str, data: bytes | None) -> Fact:

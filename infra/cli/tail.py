@@ -14,7 +14,7 @@ import msgspec
 from infra.cli.facts import Fact, facts, payload_of
 from infra.cli.failures import Failure
 from infra.runtime.settings import Settings
-from schemas.topics import ALERTS, DEAD_LETTERS, EVENT_KINDS, schema_of
+from schemas.topics import ALERTS, CHECKPOINTS, DEAD_LETTERS, OUTPUT_KINDS, schema_of
 
 _PAYLOAD_CHARACTERS: Final = 160
 _POLL_MS: Final = 500
@@ -64,9 +64,9 @@ def command(
     as_json: bool,
     as_bytes: bool,
 ) -> None:
-    """Show the records of TOPIC, decoded: trades, books, faults, stability, dead_letters, alerts
-    or raw.EXCHANGE. It begins with what comes next, and ends with Ctrl-C, quietly, with exit code
-    130.
+    """Show the records of TOPIC, decoded: trades, books, faults, stability, checkpoints,
+    dead_letters, alerts or raw.EXCHANGE. It begins with what comes next, and ends with Ctrl-C,
+    quietly, with exit code 130.
 
     In JSON a payload is text where it is UTF-8, else base64 under the name payload_base64.
 
@@ -96,7 +96,7 @@ def _kind(topic: str, prefix: str) -> str:
     for name in (topic, topic.removeprefix(prefix)):
         if schema_of(name) is not None:
             return name
-    known = ", ".join((*EVENT_KINDS, DEAD_LETTERS, ALERTS, "raw.EXCHANGE"))
+    known = ", ".join((*OUTPUT_KINDS, DEAD_LETTERS, ALERTS, "raw.EXCHANGE"))
     raise click.UsageError(f"{topic} is not a topic of ours; there are {known}")
 
 
@@ -259,6 +259,13 @@ def _second_line(fact: Fact) -> str:
     )
 
 
+def _checkpoint_line(fact: Fact) -> str:
+    name = f"{fact['exchange']} {fact['shard']}.{fact['line']} {fact['channel']}"
+    memory = fact["memory"]
+    known = "unreadable" if memory is None else msgspec.json.encode(memory).decode()
+    return f"{name} #{fact['number']} {_bold(fact['symbol'])} {known}"
+
+
 def _alert_line(fact: Fact) -> str:
     name = f"{fact['exchange']} {fact['shard']} {fact['symbol']}".rstrip()
     what = f"{fact['phase']} {_bold(fact['kind'])}"
@@ -270,6 +277,7 @@ _LINES: Final = {
     "books": _book_line,
     "faults": _fault_line,
     "stability": _second_line,
+    CHECKPOINTS: _checkpoint_line,
     ALERTS: _alert_line,
 }
 
