@@ -6,8 +6,10 @@ from typing import Any
 
 import pytest
 
-from core.events import BookSnapshot, BookState, Events, StreamSecond
+from core.continuity import TradeIds
+from core.events import BookSnapshot, BookState, Events, StreamCheckpoint, StreamSecond
 from core.frames import Address
+from core.memory import StreamMemory, write
 from infra.runtime.settings import SettingsError, load
 from processors.options import (
     NO_PAGES,
@@ -96,8 +98,32 @@ def test_warmup_of_two_snapshot_intervals_is_refused() -> None:
     check_warmup(settings(processor__warmup_s=121))
 
 
+def test_warmup_in_which_a_stream_may_have_no_checkpoint_is_refused() -> None:
+    often = {"producer__snapshot_interval_s": 1}
+    with pytest.raises(SettingsError, match="twice the time between a stream's checkpoints, 60"):
+        check_warmup(settings(processor__warmup_s=60, **often))
+
+    check_warmup(settings(processor__warmup_s=61, **often))
+
+
 _MOST = (1 << 62) - 1
 """A number that takes the most bytes."""
+
+
+def largest_checkpoints(symbols: int) -> list[StreamCheckpoint]:
+    """Return the checkpoints of streams that remember as much as they can."""
+    ids = TradeIds()
+    for number in range(100):
+        ids.check(_MOST - 1000 + 2 * number, _MOST)
+    states = [
+        write(StreamMemory(last_mono=_MOST, last_transit=-_MOST, trade_ids=trade_ids))
+        for trade_ids in (None, ids.remember())
+    ]
+    return [
+        StreamCheckpoint(_MOST, 1 << 20, "trades", "S" * 64, state)
+        for state in states
+        for _ in range(symbols)
+    ]
 
 
 def largest_outputs(symbols: int, levels: int) -> int:
@@ -111,11 +137,12 @@ def largest_outputs(symbols: int, levels: int) -> int:
     fields |= {"index": 9, "channel": "trades", "symbol": name, "book_state": BookState.LIVE}
     seconds = [StreamSecond(**fields)] * (2 * symbols)
     address = Address("binance", "binance-0", "A", _MOST)
-    events = Events(address, _MOST, [], [book] * symbols, [], seconds)
+    checkpoints = largest_checkpoints(symbols)
+    events = Events(address, _MOST, [], [book] * symbols, [], seconds, checkpoints)
     return max(len(value) for _, value in encode_events(events, 9, _MOST))
 
 
-@pytest.mark.parametrize(("symbols", "most"), [(20, 65_536), (100, 8_388_608), (900, 1_000_000)])
+@pytest.mark.parametrize(("symbols", "most"), [(20, 65_536), (100, 8_388_608), (600, 1_000_000)])
 def test_books_of_a_socket_that_fit_no_record_are_refused(symbols: int, most: int) -> None:
     def chosen(levels: int) -> Any:
         names = ",".join(f"S{number}" for number in range(symbols))
@@ -150,6 +177,22 @@ def test_books_that_are_sampled_more_than_once_a_record_must_all_fit() -> None:
 
     with pytest.raises(SettingsError, match="samples a record"):
         check_sizes(settings(processor__book_levels=6000, **often))
+
+
+def test_checkpoints_of_a_socket_that_fit_no_record_are_refused() -> None:
+    def chosen(symbols: int) -> Any:
+        names = ",".join(f"S{number}" for number in range(symbols))
+        return settings(
+            exchanges__deribit__symbols=names,
+            exchanges__deribit__symbols_per_shard=1000,
+            topics__max_message_bytes=1_000_000,
+            processor__book_levels=1,
+        )
+
+    check_sizes(chosen(600))
+    with pytest.raises(SettingsError, match="symbols_per_shard") as refused:
+        check_sizes(chosen(700))
+    assert refused.value.key == "topics.max_message_bytes"
 
 
 def test_letter_about_any_record_fits_where_the_record_did() -> None:

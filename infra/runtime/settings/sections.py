@@ -249,7 +249,8 @@ class ProcessorSettings(Section, frozen=True, kw_only=True):
     within the session timeout has its partitions at once. Empty: Kafka names it anew each time."""
     warmup_s: Annotated[int, Meta(ge=3, le=86_400)] = 180
     """How far back a worker re-reads the raw log before it continues, s. More than twice
-    `producer.snapshot_interval_s`, so that every book finds a snapshot and an audit of it."""
+    `producer.snapshot_interval_s`, so that every book finds a snapshot and an audit of it; and more
+    than 60, so that every stream finds a checkpoint of what it remembers from before."""
     web_host: Text = "127.0.0.1"
     """Address that Faust's own pages listen on."""
     web_port: Annotated[int, Meta(ge=-1, le=65_535)] = -1
