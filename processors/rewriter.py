@@ -14,7 +14,7 @@ from aiokafka.errors import for_code
 from infra.runtime.connections import kafka_arguments
 from infra.runtime.settings import Settings
 from processors.broker import Broker
-from schemas.topics import EVENT_KINDS, event_topic, planned
+from schemas.topics import OUTPUT_KINDS, event_topic, planned
 
 
 class OutputError(Exception):
@@ -100,4 +100,4 @@ async def _make(settings: Settings, topics: list[NewTopic]) -> None:
 
 
 def _topics(prefix: str) -> list[str]:
-    return [event_topic(kind, prefix) for kind in EVENT_KINDS]
+    return [event_topic(kind, prefix) for kind in OUTPUT_KINDS]
