@@ -36,7 +36,7 @@ from infra.runtime.settings import load
 from processors.ranges import raw_ranges
 from processors.replay import Replay
 from schemas.codec import decode_frame_batch, encode_events, encode_frame_batch
-from schemas.topics import DEAD_LETTERS, EVENT_KINDS, raw_topic
+from schemas.topics import DEAD_LETTERS, OUTPUT_KINDS, raw_topic
 
 EXCHANGE: Final = "deribit"
 SYMBOLS: Final = tuple(f"BENCH-{number}" for number in range(10))
@@ -203,7 +203,7 @@ def write_config(folder: Path, bootstrap: str) -> Path:
 
 async def fill(bootstrap: str, values: list[bytes]) -> None:
     """Make the topics and write the raw log."""
-    topics = [raw_topic(EXCHANGE), *EVENT_KINDS, DEAD_LETTERS]
+    topics = [raw_topic(EXCHANGE), *OUTPUT_KINDS, DEAD_LETTERS]
     # The records' virtual time is long ago: nothing may be deleted for its age.
     config = {"retention.ms": "-1"}
     admin = AIOKafkaAdminClient(bootstrap_servers=bootstrap)

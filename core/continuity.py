@@ -9,6 +9,8 @@ after a change can be checked. Trades have a rule of their own: contiguous ids.
 from enum import Enum
 from typing import Final
 
+from core.memory import TradeIdsMemory
+
 _RANGES_MAX: Final = 64
 """Missing ranges remembered per symbol; the oldest is given up first."""
 
@@ -130,6 +132,16 @@ class TradeIds:
                 del self._missing[:-_RANGES_MAX]
                 return Verdict.LATE, 0
         return Verdict.DUPLICATE, 0
+
+    def remember(self) -> TradeIdsMemory:
+        """Return all that later judgements depend on."""
+        return TradeIdsMemory(self.last, self._last_ts, list(self._missing))
+
+    def recall(self, memory: TradeIdsMemory) -> None:
+        """Go on from what was remembered."""
+        self.last = memory.last
+        self._last_ts = memory.last_ts
+        self._missing = memory.missing[-_RANGES_MAX:]
 
     def _follow(self, sequence: int, ts_event: int) -> None:
         self.last = sequence

@@ -1,4 +1,4 @@
-"""The facts that are derived from frames: trades, books, faults, stability seconds.
+"""The facts that are derived from frames: trades, books, faults, stability seconds, checkpoints.
 
 Events are frozen and carry where they come from: `number` of the frame in its epoch and `index`
 in that frame. With the batch's address this is the origin of a row, the same on every replay.
@@ -214,6 +214,20 @@ class StreamSecond(msgspec.Struct, frozen=True, kw_only=True):
     score_jitter: float | None = None
 
 
+class StreamCheckpoint(msgspec.Struct, frozen=True, gc=False):
+    """What one stream remembers at a tick, for whoever begins to read later.
+
+    Streams are named as in `StreamSecond`. `state` is a `core.memory.StreamMemory`, as it was when
+    the tick of frame `number` had closed the window.
+    """
+
+    number: int
+    index: int
+    channel: str
+    symbol: str
+    state: bytes
+
+
 class Events(msgspec.Struct):
     """All facts of one raw record, in order of origin."""
 
@@ -224,6 +238,7 @@ class Events(msgspec.Struct):
     faults: list[Fault]
     seconds: list[StreamSecond]
     alerts: list[Alert] = []
+    checkpoints: list[StreamCheckpoint] = []
 
 
 class Header(msgspec.Struct, frozen=True, gc=False):
@@ -319,6 +334,16 @@ class AlertBatch(msgspec.Struct, frozen=True):
 def alert_number(alert: Alert) -> int:
     """Return what grows from alert to alert of one epoch: its frame, then its place in it."""
     return alert.number * ALERT_PLACES + alert.index
+
+
+class CheckpointBatch(msgspec.Struct, frozen=True):
+    """A record of topic `checkpoints`: read by processors, never stored as rows."""
+
+    header: Header
+    checkpoints: list[StreamCheckpoint]
+
+    def __len__(self) -> int:
+        return len(self.checkpoints)
 
 
 EventBatch = TradeBatch | BookBatch | FaultBatch | StabilityBatch | AlertBatch

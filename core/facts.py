@@ -7,7 +7,15 @@ the rest is counted. Nothing here knows what a fact means.
 
 from typing import Final
 
-from core.events import BookSnapshot, Events, Fault, FaultKind, StreamSecond, Trade
+from core.events import (
+    BookSnapshot,
+    Events,
+    Fault,
+    FaultKind,
+    StreamCheckpoint,
+    StreamSecond,
+    Trade,
+)
 from core.frames import Address, Frame, FrameKind
 from core.stability.alerts import Alert
 
@@ -46,6 +54,7 @@ class Facts:
         self.seconds: list[StreamSecond] = []
         self.alerts: list[Alert] = []
         self.overtaken: list[tuple[str, str]] = []
+        self.checkpoints: list[StreamCheckpoint] = []
         self.decode_errors = 0
         self.window_decode_errors = 0
         self._spelled = 0
@@ -60,9 +69,17 @@ class Facts:
     def take(self, address: Address, number: int) -> Events:
         """Return what was found since the last call."""
         events = Events(
-            address, number, self.trades, self.books, self.faults, self.seconds, self.alerts
+            address,
+            number,
+            self.trades,
+            self.books,
+            self.faults,
+            self.seconds,
+            self.alerts,
+            self.checkpoints,
         )
-        self.trades, self.books, self.faults, self.seconds, self.alerts = [], [], [], [], []
+        self.trades, self.books, self.faults = [], [], []
+        self.seconds, self.alerts, self.checkpoints = [], [], []
         return events
 
     def fault(

@@ -11,6 +11,7 @@ from core.decimals import DecimalError
 from core.events import BookSnapshot, BookState, FaultKind, Quality, Trade
 from core.facts import Facts
 from core.frames import Frame
+from core.memory import StreamMemory, TradeIdsMemory
 from core.protocol import Capabilities, Delta, Snapshot, TradePrint
 from core.published import Publisher
 from core.statistics import StreamStatistics
@@ -167,6 +168,21 @@ class Instrument:
                 top.digest,
             )
         )
+
+    def remember(self, stream: StreamStatistics) -> StreamMemory:
+        """Return what one of the two streams remembers."""
+        memory = stream.remember()
+        if stream is self.trade_stream:
+            memory.trade_ids = self.trade_ids.remember()
+        return memory
+
+    def recall(self, channel: str, memory: StreamMemory) -> None:
+        """Go on from what the stream of `channel` remembered."""
+        if channel == self.trade_stream.channel:
+            self.trade_stream.recall(memory)
+            self.trade_ids.recall(memory.trade_ids or TradeIdsMemory())
+        elif channel == self.book_stream.channel:
+            self.book_stream.recall(memory)
 
     def _changed(self, fault: SyncFault | None) -> None:
         """Make known what a message did to the book."""

@@ -12,6 +12,7 @@ from core.events import FaultKind
 from core.facts import Facts
 from core.frames import Frame
 from core.instrument import Instrument
+from core.memory import StreamMemory
 from core.protocol import (
     Answer,
     Delta,
@@ -45,6 +46,8 @@ class Instruments:
         self._plan: Shard | None = None
         self._trade_ids: dict[str, TradeIds] = {}
         """Over epochs: a reconnect must show which trades were missed."""
+        self._recalled: dict[str, dict[str, StreamMemory]] = {}
+        """By symbol and channel: of symbols that no frame of this epoch has named yet."""
         self._acts: dict[type[Message], Callable[[Any], None]] = {
             Subscribed: self._subscribed,
             Unsubscribed: self._unsubscribed,
@@ -57,6 +60,7 @@ class Instruments:
         """A new socket: nothing is planned or known yet."""
         self._plan = None
         self.by_symbol = {}
+        self._recalled = {}
 
     def plan(self, plan: Shard) -> None:
         """Follow these symbols and no others; what is known of them stays."""
@@ -70,9 +74,25 @@ class Instruments:
             # A reader who starts in the middle of an epoch has not seen the venue's own word.
             instrument.book.subscribed(plan.book_depth)
             self.by_symbol[symbol] = instrument
+        self._recalled = {}
         self._trade_ids = {
             symbol: ids for symbol, ids in self._trade_ids.items() if symbol in self.by_symbol
         }
+
+    def recall(self, channel: str, symbol: str, memory: StreamMemory) -> None:
+        """Go on from what a stream of this epoch remembered.
+
+        No symbol is made known by it: who began to read in the middle of the epoch learns of a
+        silent one from the next plan, and what it remembers waits until then.
+        """
+        instrument = self.by_symbol.get(symbol)
+        if instrument is not None:
+            instrument.recall(channel, memory)
+        elif self._plan is None and len(self._recalled) < SYMBOLS_MAX:
+            self._recalled.setdefault(symbol, {})[channel] = memory
+            if memory.trade_ids is not None:
+                # The epoch may end before its symbols are known; trade ids outlast it.
+                self._ids(symbol).recall(memory.trade_ids)
 
     def take(self, messages: Iterable[Message], frame: Frame) -> None:
         """Take what a frame says."""
@@ -161,5 +181,11 @@ class Instruments:
         depth = DEFAULT_DEPTH if self._plan is None else self._plan.book_depth
         capabilities = self._exchange.capabilities
         book = BookSync(capabilities, depth, lenient=self._lenient)
-        ids = self._trade_ids.setdefault(symbol, TradeIds())
-        return Instrument(symbol, book, ids, self._facts, capabilities, self._levels)
+        ids = self._ids(symbol)
+        made = Instrument(symbol, book, ids, self._facts, capabilities, self._levels)
+        for channel, memory in self._recalled.pop(symbol, {}).items():
+            made.recall(channel, memory)
+        return made
+
+    def _ids(self, symbol: str) -> TradeIds:
+        return self._trade_ids.setdefault(symbol, TradeIds())

@@ -4,14 +4,18 @@
 and returns the facts they imply. It is a pure function of the log: no clock, no settings beyond
 those given at the start. Frames lost, repeated or changed on our own way are found by their
 number and digest chain, apart from what the venue lost.
+
+What it remembers for longer than the recent log shows is written into the log itself: a checkpoint
+a stream, now and then, at a tick. Who begins to read in the middle is given these back at the very
+ticks at which they were made, and from then on says what one who never stopped says.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from typing import Final, TypeVar
 
 import msgspec
 
-from core.events import BookState, Events, FaultKind
+from core.events import BookState, Events, FaultKind, StreamCheckpoint
 from core.facts import Facts
 from core.frames import (
     CHAIN_START,
@@ -27,6 +31,7 @@ from core.frames import (
 )
 from core.instrument import Instrument
 from core.instruments import Instruments
+from core.memory import StreamMemory, read, write
 from core.protocol import DecodeError, Delta, Exchange, Shard, Snapshot, TradePrint
 from core.stability.connection import ConnectionStability
 from core.stability.health import ConnectionWindow
@@ -40,15 +45,21 @@ _RECEIVED: Final = FrameKind.RECEIVED
 BLIND_AGE_NS: Final = 5_000_000_000
 """Frames that wait for Kafka for longer say nothing of the exchange any more."""
 _NO_STATUS: Final = TickStatus(connected=False)
+_STAGGER_NS: Final = 1_000_000_000
+"""Between the checkpoints of two streams of a connection, where there are ticks to make them."""
 _RTT_DIGITS: Final = 18
 """Longest round trip that is believed, in digits of ns."""
 
 
 class PipelineSettings(msgspec.Struct, frozen=True):
-    """`book_levels` a side and `book_interval_ns` between samples; `lenient` as in BookSync."""
+    """`book_levels` a side and `book_interval_ns` between samples; `lenient` as in BookSync.
+
+    `checkpoint_interval_ns`, of ticks' `ts_recv`, is between two checkpoints of a stream.
+    """
 
     book_levels: int = 25
     book_interval_ns: int = 1_000_000_000
+    checkpoint_interval_ns: int = 30_000_000_000
     lenient: bool = False
 
 
@@ -71,7 +82,11 @@ class ShardPipeline:
         """The market data of all symbols together."""
         self._stability = ConnectionStability(self._facts)
         self._tick_mono = 0
+        self._tick_ts: int | None = None
+        """The last tick of this epoch, None before the first."""
         self._sample_at = 0
+        self._restored: dict[int, list[tuple[str, str, StreamMemory]]] = {}
+        """By number of the tick: memories that the batch to come gives back, by stream."""
         self._takes: dict[FrameKind, Callable[[Frame], None]] = {
             FrameKind.OPENING: self._opening,
             FrameKind.OPEN: self._opened,
@@ -105,7 +120,24 @@ class ShardPipeline:
             if chain != batch.chain:
                 self._broken(chain, batch.chain)
             self._take(batch, is_intact=chain == batch.chain)
+        self._restored = {}
         return self._facts.take(batch.address, batch.number)
+
+    def restore(self, checkpoints: Iterable[StreamCheckpoint]) -> int:
+        """Let the next batch, in which these were made, give them back; return the unreadable.
+
+        Each takes effect at its own tick: what the batch holds after that comes on top. So the
+        epoch is the checkpoint's own, and how frames are cut into batches does not matter.
+        """
+        unreadable = 0
+        for checkpoint in checkpoints:
+            memory = read(checkpoint.state)
+            if memory is None:
+                unreadable += 1
+                continue
+            stream = checkpoint.channel, checkpoint.symbol, memory
+            self._restored.setdefault(checkpoint.number, []).append(stream)
+        return unreadable
 
     def _take(self, batch: FrameBatch, *, is_intact: bool) -> None:
         facts, received, stability = self._facts, self._received, self._stability
@@ -179,6 +211,7 @@ class ShardPipeline:
         self._connection.start(mono)
         self._data.start(mono)
         self._tick_mono = mono
+        self._tick_ts = None
         self._sample_at = self._next_sample(mono)
 
     def _broken(self, expected: bytes, found: bytes) -> None:
@@ -322,6 +355,54 @@ class ShardPipeline:
         if status is not None:
             state = BookState.LIVE if status.connected else BookState.EMPTY
             self._connection.state(state, frame.ts_mono)
+        for channel, symbol, memory in self._restored.get(self._facts.number, ()):
+            self._recall(channel, symbol, memory)
+        self._write_checkpoints(frame.ts_recv)
+
+    def _recall(self, channel: str, symbol: str, memory: StreamMemory) -> None:
+        if memory.health is not None:
+            self._stability.health[channel, symbol] = memory.health
+        if channel == self._connection.channel:
+            self._connection.recall(memory)
+        elif channel == self._data.channel:
+            self._data.recall(memory)
+        else:
+            self._instruments.recall(channel, symbol, memory)
+
+    def _write_checkpoints(self, ts: int) -> None:
+        """Write down the memory of the streams that are due at the tick of time `ts`.
+
+        A stream is due at the first tick of an epoch and then at the first of each interval, which
+        begins earlier the later its place. Only the tick before is asked: who began to read in the
+        middle of the epoch writes the same. What the connection remembers comes with every other,
+        because it judges by both.
+        """
+        before, self._tick_ts = self._tick_ts, ts
+        interval = self.settings.checkpoint_interval_ns
+
+        def is_due(place: int) -> bool:
+            shift = place * _STAGGER_NS
+            return before is None or (ts + shift) // interval != (before + shift) // interval
+
+        streams = [
+            (instrument, stream)
+            for instrument in self.instruments.values()
+            for stream in (instrument.book_stream, instrument.trade_stream)
+        ]
+        due = [each for place, each in enumerate(streams, 1) if is_due(place)]
+        if due or is_due(0):
+            self._checkpoint(self._connection, self._connection.remember())
+            self._checkpoint(self._data, self._data.remember())
+        for instrument, stream in due:
+            self._checkpoint(stream, instrument.remember(stream))
+
+    def _checkpoint(self, stream: StreamStatistics, memory: StreamMemory) -> None:
+        facts = self._facts
+        memory.health = self._stability.of((stream.channel, stream.symbol))
+        state = write(memory)
+        facts.checkpoints.append(
+            StreamCheckpoint(facts.number, facts.next_index(), stream.channel, stream.symbol, state)
+        )
 
     def _close(
         self,

@@ -1,8 +1,8 @@
 """Per-second statistics of one stream, O(1) per frame, from the log alone.
 
 Fed with facts and monotonic ns; closes a window when told. What it reports depends on nothing
-older than the window, except the last frame's time and transit: so a reader who starts in the
-middle of a log soon agrees with one who saw it all.
+older than the window, except the last frame's time and transit: a reader who starts in the middle
+of a log has these from a checkpoint, and then agrees with one who saw it all.
 """
 
 from collections.abc import Sequence
@@ -12,6 +12,7 @@ from typing import Final
 from core.counters import SyncCounters
 from core.events import BookState, StreamSecond
 from core.frames import TickStatus
+from core.memory import StreamMemory
 
 LATENCIES_MAX: Final = 4096
 """Latencies kept exactly per stream and window; beyond that every second one, then fourth, ..."""
@@ -33,7 +34,8 @@ class LatencyWindow:
         self._stride = 1
         self.fresh: list[int] = []
         """Where frames leave their transit times; `fold` before there are LATENCIES_MAX."""
-        self._last: int | None = None
+        self.last: int | None = None
+        """The last transit time that was folded, of this window or one before."""
         self._differences = 0
         self._difference_sum = 0
 
@@ -43,11 +45,11 @@ class LatencyWindow:
         if not fresh:
             return
         self.fresh = []
-        before = fresh[:1] if self._last is None else [self._last]
+        before = fresh[:1] if self.last is None else [self.last]
         differences = map(abs, map(sub, fresh, before + fresh))
         self._difference_sum += sum(differences)
-        self._differences += len(fresh) - (self._last is None)
-        self._last = fresh[-1]
+        self._differences += len(fresh) - (self.last is None)
+        self.last = fresh[-1]
         least, most = min(fresh), max(fresh)
         self.least = least if self.least is None else min(self.least, least)
         self.most = most if self.most is None else max(self.most, most)
@@ -66,7 +68,7 @@ class LatencyWindow:
     def next(self) -> "LatencyWindow":
         """Return the window that follows this one, which is closed."""
         window = LatencyWindow()
-        window._last = self._last
+        window.last = self.last
         return window
 
 
@@ -194,6 +196,15 @@ class StreamStatistics:
         )
         self._clear(now)
         return second
+
+    def remember(self) -> StreamMemory:
+        """Return what windows to come depend on; to be asked when one was just closed."""
+        return StreamMemory(last_mono=self._last_mono, last_transit=self._latencies.last)
+
+    def recall(self, memory: StreamMemory) -> None:
+        """Go on from what was remembered when the same window was closed."""
+        self._last_mono = memory.last_mono
+        self._latencies.last = memory.last_transit
 
     def _pass_time(self, ts_mono: int) -> None:
         """Add the time since the last call to the state; clocks that jump may not overflow it."""

@@ -9,7 +9,7 @@ from typing import Final, NamedTuple
 
 import msgspec
 
-from core.events import Events
+from core.events import CheckpointBatch, Events
 from core.frames import FrameBatch
 from core.letters import REASON_CHARACTERS, DeadLetter
 from core.pipeline import PipelineSettings, ShardPipeline
@@ -38,7 +38,7 @@ class RawRecord(NamedTuple):
 
 
 class Output(NamedTuple):
-    """A record to publish: on the topic of `kind`, one of EVENT_KINDS or DEAD_LETTERS."""
+    """A record to publish: on the topic of `kind`, one of OUTPUT_KINDS or DEAD_LETTERS."""
 
     kind: str
     key: bytes
@@ -73,14 +73,21 @@ class PartitionEngine:
     ) -> None:
         self.topic = topic
         self.partition = partition
+        self.exchange = exchange
         self.next_offset: int | None = None
         """What comes after the last record that was taken; None before the first."""
-        self._exchange = exchange
+        self.unreadable_checkpoints = 0
+        """Of those restored: written by a version that we do not understand."""
         self._settings = settings
         self._consumer = consumer
         self._log_id = log_id
         self._letter_bytes = letter_bytes
         self._pipelines: dict[tuple[str, str], ShardPipeline] = {}
+        self._checkpoints: dict[int, CheckpointBatch] = {}
+
+    def restore(self, checkpoints: dict[int, CheckpointBatch]) -> None:
+        """Let records that are absorbed give back what was remembered; keys are raw offsets."""
+        self._checkpoints = checkpoints
 
     def feed(self, record: RawRecord) -> Fed:
         """Take the next record and return what is to be published for it."""
@@ -104,14 +111,19 @@ class PartitionEngine:
             batch = self._batch(record.value)
         except CodecError:
             return 0  # Whoever published this record's facts wrote its letter.
-        self._pipeline(batch).feed(batch)
+        pipeline = self._pipeline(batch)
+        restored = self._checkpoints.pop(record.offset, None)
+        # A raw topic that was made anew has other records at the same offsets.
+        if restored is not None and restored.header.address == batch.address:
+            self.unreadable_checkpoints += pipeline.restore(restored.checkpoints)
+        pipeline.feed(batch)
         return len(batch.frames)
 
     def _batch(self, value: bytes | None) -> FrameBatch:
         batch = decode_frame_batch(value)
-        if batch.address.exchange != self._exchange.name:
+        if batch.address.exchange != self.exchange.name:
             found = batch.address.exchange[:64]
-            raise CodecError(f"expected frames of {self._exchange.name}, found {found!r}")
+            raise CodecError(f"expected frames of {self.exchange.name}, found {found!r}")
         _check_range(batch)
         return batch
 
@@ -119,7 +131,7 @@ class PartitionEngine:
         name = batch.address.shard, batch.address.line
         pipeline = self._pipelines.get(name)
         if pipeline is None:
-            pipeline = self._pipelines[name] = ShardPipeline(self._exchange, self._settings)
+            pipeline = self._pipelines[name] = ShardPipeline(self.exchange, self._settings)
         return pipeline
 
     def _letter(self, record: RawRecord, reason: str) -> Output:

@@ -8,7 +8,7 @@ from infra.runtime.metrics import Metrics
 from processors.engine import Fed
 from processors.progress import Partition, Progress
 from processors.warmup import WarmUp
-from schemas.topics import EVENT_KINDS
+from schemas.topics import OUTPUT_KINDS
 
 
 class Meters:
@@ -54,8 +54,15 @@ class Meters:
             self._letters.labels(exchange).inc()
             return
         self._frames.labels(exchange).inc(fed.frames)
-        counts = len(events.trades), len(events.books), len(events.faults), len(events.seconds)
-        for kind, count in zip(EVENT_KINDS, counts, strict=True):
+        counts = (
+            len(events.trades),
+            len(events.books),
+            len(events.faults),
+            len(events.seconds),
+            len(events.alerts),
+            len(events.checkpoints),
+        )
+        for kind, count in zip(OUTPUT_KINDS, counts, strict=True):
             if count:
                 self._events.labels(exchange, kind).inc(count)
         for fault in events.faults:

@@ -31,8 +31,10 @@ BUFFER_RECORDS_MIN: Final = 200
 COMMIT_EVERY_RECORDS: Final = 1000
 LEVEL_BYTES: Final = 32
 """A level of both sides in a published book: two prices and two sizes, packed."""
-SYMBOL_BYTES: Final = 768
+SYMBOL_BYTES: Final = 1536
 """The most that the rest of a book takes, or the seconds of a symbol's two streams."""
+CHECKPOINT_BYTES: Final = 8192
+"""The most that the checkpoints of a symbol's two streams take."""
 NO_PAGES: Final = 1
 """Stands for Faust's web port where nobody asked for its pages; nothing listens there."""
 
@@ -121,25 +123,28 @@ def pipeline_settings(settings: Settings) -> PipelineSettings:
 
 
 def check_warmup(settings: Settings) -> None:
-    """Refuse a warm-up in which a book may find no snapshot and audit.
+    """Refuse a warm-up in which a book may find no snapshot and audit, or a stream no checkpoint.
 
     Raises:
-        SettingsError: it is not longer than two snapshot intervals.
+        SettingsError: it is not longer than two snapshot intervals and two checkpoint intervals.
     """
-    least = 2 * settings.producer.snapshot_interval_s
-    if settings.processor.warmup_s <= least:
+    snapshots = 2 * settings.producer.snapshot_interval_s
+    checkpoints = 2 * pipeline_settings(settings).checkpoint_interval_ns // 1_000_000_000
+    if settings.processor.warmup_s <= max(snapshots, checkpoints):
         raise SettingsError(
             "processor.warmup_s",
             f"is {settings.processor.warmup_s}",
-            allowed=f"more than twice producer.snapshot_interval_s, {least}",
+            allowed=f"more than twice producer.snapshot_interval_s, {snapshots}, and more than"
+            f" twice the time between a stream's checkpoints, {checkpoints}",
         )
 
 
 def check_sizes(settings: Settings) -> None:
-    """Refuse books that may not fit into a record: what one raw record implies is one.
+    """Refuse outputs that may not fit into a record: what one raw record implies is one a kind.
 
     Raises:
-        SettingsError: they are larger than the topics take.
+        SettingsError: books, or the checkpoints of an epoch's first tick, are larger than the
+            topics take.
     """
     producer, processor = settings.producer, settings.processor
     most = settings.topics.max_message_bytes
@@ -148,6 +153,13 @@ def check_sizes(settings: Settings) -> None:
     for name, exchange in settings.exchanges.items():
         symbols = min(exchange.symbols_per_shard, len(exchange.symbols) or 1_000)
         allowed = (most // (symbols * samples) - SYMBOL_BYTES) // LEVEL_BYTES
+        least = (symbols + 1) * CHECKPOINT_BYTES
+        if exchange.enabled and most < least:
+            raise SettingsError(
+                "topics.max_message_bytes",
+                f"is {most}, with {symbols} symbols on a socket of {name}",
+                allowed=f"at least {least}, or fewer exchanges.{name}.symbols_per_shard",
+            )
         if exchange.enabled and processor.book_levels > allowed:
             raise SettingsError(
                 "processor.book_levels",

@@ -12,6 +12,7 @@ from typing import Any
 
 import faust
 import msgspec
+from aiokafka import TopicPartition
 
 from core.pipeline import PipelineSettings
 from core.protocol import Exchange
@@ -28,10 +29,14 @@ log = logs.logger(__name__)
 
 
 class EngineSettings(msgspec.Struct, frozen=True):
-    """What every engine of a worker needs; `warmup_s` in s, the others as in PartitionEngine."""
+    """What every engine of a worker needs; `warmup_s` in s, the others as in PartitionEngine.
+
+    `checkpoints` is the name of the topic that engines are restored from.
+    """
 
     kafka: KafkaSettings
     pipeline: PipelineSettings
+    checkpoints: str
     warmup_s: int
     consumer: str
     letter_bytes: int
@@ -119,6 +124,7 @@ class Processor:
         warmup = await warm_up(
             engine,
             settings.kafka,
+            checkpoints=await self._checkpoints(),
             until=message.offset,
             window_s=settings.warmup_s,
             wanted=wanted,
@@ -131,6 +137,12 @@ class Processor:
         _log_warmup(message, warmup)
         return engine
 
+    async def _checkpoints(self) -> list[TopicPartition]:
+        """Return the partitions to restore from; none where nobody has made the topic yet."""
+        topic = self._settings.checkpoints
+        count = (await self._broker.partition_counts([topic])).get(topic, 0)
+        return [TopicPartition(topic, number) for number in range(count)]
+
 
 def _log_warmup(message: Any, warmup: WarmUp) -> None:
     log.info(
@@ -141,5 +153,7 @@ def _log_warmup(message: Any, warmup: WarmUp) -> None:
         first_offset=warmup.first_offset,
         records=warmup.records,
         frames=warmup.frames,
+        streams=warmup.streams,
+        unreadable_checkpoints=warmup.unreadable,
         seconds=round(warmup.seconds, 3),
     )

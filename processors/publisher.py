@@ -12,6 +12,7 @@ from typing import Any, cast
 import faust
 
 from processors.engine import Output
+from schemas.cloudevents import headers_of
 
 
 class Publisher:
@@ -34,7 +35,8 @@ class Publisher:
         """
         producer = self._app.producer
         for kind, key, value in outputs:
-            sent = await producer.send(self._topics[kind], key, value, None, None, None)
+            headers: Any = headers_of(kind, value)
+            sent = await producer.send(self._topics[kind], key, value, None, None, headers)
             cast("asyncio.Future[Any]", sent).add_done_callback(self._on_sent)
 
     def _on_sent(self, sent: "asyncio.Future[Any]") -> None:

@@ -2,18 +2,20 @@
 
 The same engines as in a worker, from the log's own beginning or from a warm-up before a chosen
 time. Compared is what the workers have committed: that much is published, whatever they do now.
-Records are streamed; what is held is a digest and some checkpoints per stream. Kafka is only read,
-unless the recomputed events are to be written under another prefix.
+What engines remember from before the warm-up they have from the checkpoints in it, as a worker has.
+Records are streamed; what is held is a digest and some marks per stream. Kafka is only read, unless
+the recomputed events are to be written under another prefix.
 """
 
 import time
-from collections.abc import AsyncIterator, Callable, Mapping
+from collections.abc import Callable, Mapping
 from typing import Any, Final
 
 import msgspec
 from aiokafka import AIOKafkaConsumer, TopicPartition
 from aiokafka.partitioner import DefaultPartitioner
 
+from core.events import alert_number
 from core.protocol import Exchange
 from infra.runtime.connections import kafka_arguments
 from infra.runtime.settings import Settings
@@ -29,18 +31,18 @@ from processors.digests import (
     windows,
 )
 from processors.engine import Fed, PartitionEngine
+from processors.memories import Stretch, recollect
 from processors.options import pipeline_settings, raw_topics
 from processors.ranges import RawRange
+from processors.reading import records, written_since
 from processors.warmup import raw_record
-from schemas.codec import decode_events
+from schemas.codec import decode_output
 from schemas.registry import CodecError
-from schemas.topics import EVENT_KINDS, event_topic
+from schemas.topics import ALERTS, CHECKPOINTS, OUTPUT_KINDS, event_topic
 
-_POLL_MS: Final = 1000
-_POLL_RECORDS: Final = 500
+_TELL_RECORDS: Final = 500
+"""Raw records between two words about the progress."""
 _FETCH_BYTES: Final = 4 << 20
-CLOCK_SLACK_MS: Final = 600_000
-"""An event may seem this much older than its raw record, ms: clocks of two machines differ."""
 
 Take = Callable[[Place, Mark, bytes], None]
 Sink = Callable[[str, int, bytes, bytes], Any]
@@ -102,10 +104,11 @@ class Replay:
         self, consumer: AIOKafkaConsumer, take: Take, sink: Sink | None = None
     ) -> None:
         engines = {tp: self._engine(tp) for tp in self._ranges}
+        await self._restore(engines)
         total = sum(r.end - r.start for r in self._ranges.values())
         done = 0
         bounds = {tp: (r.start, r.end) for tp, r in self._ranges.items()}
-        async for tp, record in _records(consumer, bounds):
+        async for tp, record in records(consumer, bounds):
             done += 1
             engine = engines[tp]
             if record.offset < self._ranges[tp].first:
@@ -117,7 +120,7 @@ class Replay:
                 take(place, mark, value)
                 if sink is not None:
                     await sink(place.kind, place.partition, key, value)
-            if not done % _POLL_RECORDS:
+            if not done % _TELL_RECORDS:
                 self._tell(done, total)
         self._tell(total, total)
 
@@ -127,11 +130,11 @@ class Replay:
         for kind, count in self._partitions.items():
             topic = event_topic(kind, self._settings.topics.prefix)
             kinds |= {TopicPartition(topic, number): kind for number in range(count)}
-        bounds = await self._event_bounds(consumer, list(kinds))
-        async for tp, record in _records(consumer, bounds):
+        bounds = await written_since(consumer, kinds, self._since_ms())
+        async for tp, record in records(consumer, bounds):
             kind = kinds[tp]
             try:
-                header = decode_events(kind, record.value).header
+                header = decode_output(kind, record.value).header
             except CodecError:
                 # No engine wrote this; it stands among the records of nobody.
                 take(Place(kind, tp.partition, _FOREIGN), (0, record.offset), record.value or b"")
@@ -149,18 +152,32 @@ class Replay:
             partition=tp.partition,
         )
 
-    async def _event_bounds(
-        self, consumer: AIOKafkaConsumer, tps: list[TopicPartition]
-    ) -> dict[TopicPartition, tuple[int, int]]:
-        ends = await consumer.end_offsets(tps)
+    async def _restore(self, engines: Mapping[TopicPartition, PartitionEngine]) -> None:
+        """Let engines that begin in the middle remember what was written down on the way."""
+        stretches = {
+            tp: Stretch(engines[tp].exchange.name, tp.partition, r.start, r.first)
+            for tp, r in self._ranges.items()
+            if r.start < r.first
+        }
+        if not stretches:
+            return
+        topic = event_topic(CHECKPOINTS, self._settings.topics.prefix)
+        count = self._partitions.get(CHECKPOINTS, 0)
+        since_ms = self._since_ms()
+        if since_ms is not None:
+            since_ms -= self._settings.processor.warmup_s * 1000
+        partitions = [TopicPartition(topic, number) for number in range(count)]
+        kafka = self._settings.kafka
+        memories = await recollect(kafka, partitions, stretches.values(), since_ms=since_ms)
+        assert memories is not None
+        for tp, stretch in stretches.items():
+            engines[tp].restore(memories[stretch[:2]].by_offset())
+
+    def _since_ms(self) -> int | None:
+        """Return a time before all that is compared, None for the log's beginning."""
         since = [r.since_ms for r in self._ranges.values()]
-        if any(ms is None for ms in since) or not tps:
-            starts = await consumer.beginning_offsets(tps)
-        else:
-            earliest = max(min(ms for ms in since if ms is not None) - CLOCK_SLACK_MS, 0)
-            found = await consumer.offsets_for_times(dict.fromkeys(tps, earliest))
-            starts = {tp: found[tp].offset if found[tp] else ends[tp] for tp in tps}
-        return {tp: (starts[tp], ends[tp]) for tp in tps}
+        known = [ms for ms in since if ms is not None]
+        return min(known) if known and len(known) == len(since) else None
 
     def _consumer(self) -> "_Started":
         return _Started(
@@ -190,32 +207,20 @@ class _Started:
         await self._client.stop()
 
 
-async def _records(
-    consumer: AIOKafkaConsumer, bounds: dict[TopicPartition, tuple[int, int]]
-) -> AsyncIterator[tuple[TopicPartition, Any]]:
-    """Yield the records inside `bounds`, first to before end; each partition in order."""
-    left = {tp for tp, (start, end) in bounds.items() if start < end}
-    consumer.assign(list(left))
-    for tp in left:
-        consumer.seek(tp, bounds[tp][0])
-    while left:
-        fetched = await consumer.getmany(timeout_ms=_POLL_MS, max_records=_POLL_RECORDS)
-        for tp, records in fetched.items():
-            for record in records:
-                if record.offset < bounds[tp][1]:
-                    yield tp, record
-        for tp in list(left):
-            if await consumer.position(tp) >= bounds[tp][1]:
-                left.remove(tp)
-                consumer.pause(tp)
-
-
 async def _partitions(settings: Settings) -> dict[str, int]:
-    """Return the number of partitions of each kind's topic, 0 where it does not exist."""
-    topics = {event_topic(kind, settings.topics.prefix): kind for kind in EVENT_KINDS}
+    """Return the number of partitions of each kind's topic, 0 where it does not exist.
+
+    Checkpoints are left out where nobody has made their topic: workers that write none have read
+    the log, and the rest can be compared all the same.
+    """
+    topics = {event_topic(kind, settings.topics.prefix): kind for kind in OUTPUT_KINDS}
     async with Broker(settings.kafka, settings.processor.app_id) as broker:
         counts = await broker.partition_counts(topics)
-    return {kind: counts.get(topic, 0) for topic, kind in topics.items()}
+    return {
+        kind: counts.get(topic, 0)
+        for topic, kind in topics.items()
+        if kind != CHECKPOINTS or topic in counts
+    }
 
 
 def _placed(fed: Fed, partitions: Mapping[str, int]) -> list[tuple[Place, Mark, bytes, bytes]]:
@@ -224,9 +229,15 @@ def _placed(fed: Fed, partitions: Mapping[str, int]) -> list[tuple[Place, Mark, 
         return []
     address = events.address
     stream = address.exchange, address.shard, address.line
-    mark = address.epoch, events.number
+    # An alert is a record of its own; of all other kinds there is one for the raw record.
+    alerts = iter(events.alerts)
     return [
-        (Place(kind, _partition(key, partitions[kind]), stream), mark, key, value)
+        (
+            Place(kind, _partition(key, partitions[kind]), stream),
+            (address.epoch, alert_number(next(alerts)) if kind == ALERTS else events.number),
+            key,
+            value,
+        )
         for kind, key, value in fed.outputs
         if kind in partitions
     ]

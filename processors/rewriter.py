@@ -14,7 +14,8 @@ from aiokafka.errors import for_code
 from infra.runtime.connections import kafka_arguments
 from infra.runtime.settings import Settings
 from processors.broker import Broker
-from schemas.topics import EVENT_KINDS, event_topic, planned
+from schemas.cloudevents import headers_of
+from schemas.topics import OUTPUT_KINDS, event_topic, planned
 
 
 class OutputError(Exception):
@@ -55,7 +56,11 @@ class Rewriter:
         if self._failed is not None:
             raise self._failed
         sent = await self._producer.send(
-            event_topic(kind, self._prefix), value, key=key, partition=partition
+            event_topic(kind, self._prefix),
+            value,
+            key=key,
+            partition=partition,
+            headers=headers_of(kind, value),
         )
         sent.add_done_callback(self._on_sent)
 
@@ -100,4 +105,4 @@ async def _make(settings: Settings, topics: list[NewTopic]) -> None:
 
 
 def _topics(prefix: str) -> list[str]:
-    return [event_topic(kind, prefix) for kind in EVENT_KINDS]
+    return [event_topic(kind, prefix) for kind in OUTPUT_KINDS]

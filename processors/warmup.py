@@ -1,13 +1,14 @@
 """Bringing an engine to where the group stands, from the recent raw log.
 
 A snapshot in the log replaces a book whatever was held before, so an engine that has read the log
-since before the last snapshots holds what one that never stopped holds. What it would publish
-meanwhile was published by whoever read those records first, and is dropped here.
+since before the last snapshots holds what one that never stopped holds. What is remembered for
+longer was written down by whoever read those records first, and is given back where it was written.
+What the engine would publish meanwhile was published then, and is dropped here.
 """
 
 import asyncio
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from typing import Final
 
 import msgspec
@@ -16,6 +17,7 @@ from aiokafka import AIOKafkaConsumer, TopicPartition
 from infra.runtime.connections import kafka_arguments
 from infra.runtime.settings import KafkaSettings
 from processors.engine import PartitionEngine, RawRecord
+from processors.memories import Stretch, recollect
 
 _POLL_MS: Final = 500
 _POLL_RECORDS: Final = 20
@@ -24,11 +26,16 @@ _FETCH_BYTES: Final = 4 << 20
 
 
 class WarmUp(msgspec.Struct, frozen=True):
-    """What was re-read: from `first_offset`, `records` and `frames` in `seconds`."""
+    """What was re-read: from `first_offset`, `records` and `frames` in `seconds`.
+
+    `streams` have a checkpoint there; of these `unreadable` say nothing to this version.
+    """
 
     first_offset: int
     records: int
     frames: int
+    streams: int
+    unreadable: int
     seconds: float
 
 
@@ -36,11 +43,15 @@ async def warm_up(
     engine: PartitionEngine,
     kafka: KafkaSettings,
     *,
+    checkpoints: Collection[TopicPartition],
     until: int,
     window_s: int,
     wanted: Callable[[], bool],
 ) -> WarmUp | None:
     """Feed `engine` silently with the last `window_s` of the log before offset `until`.
+
+    Partitions of the topic `checkpoints` are read up to their ends; where there are none, the
+    engine remembers what the window shows.
 
     The window ends with the record before `until`, however long ago that was written: after an
     outage of everything, trade ids go on from where they stood. `wanted` is asked between
@@ -57,7 +68,19 @@ async def warm_up(
     await consumer.start()
     try:
         consumer.assign([partition])
-        first = await _first_offset(consumer, partition, until, window_s * 1000)
+        first, since_ms = await _beginning(consumer, partition, until, window_s * 1000)
+        stretch = Stretch(engine.exchange.name, engine.partition, first, until)
+        memories = await recollect(
+            kafka,
+            checkpoints if first < until else (),
+            [stretch],
+            since_ms=since_ms,
+            wanted=wanted,
+        )
+        if memories is None:
+            return None
+        remembered = memories[stretch[:2]]
+        engine.restore(remembered.by_offset())
         consumer.seek(partition, first)
         records = frames = 0
         position = first
@@ -73,25 +96,29 @@ async def warm_up(
             # getmany returns at once while it has records: let others run.
             await asyncio.sleep(0)
         engine.next_offset = until
-        return WarmUp(first, records, frames, time.monotonic() - started)
+        seconds = time.monotonic() - started
+        streams, unreadable = len(remembered), engine.unreadable_checkpoints
+        return WarmUp(first, records, frames, streams, unreadable, seconds)
     finally:
         await consumer.stop()
 
 
-async def _first_offset(
+async def _beginning(
     consumer: AIOKafkaConsumer, partition: TopicPartition, until: int, window_ms: int
-) -> int:
+) -> tuple[int, int]:
+    """Return the offset to begin with, and a time that no record since then is older than."""
     beginning: int = (await consumer.beginning_offsets([partition]))[partition]
     if beginning >= until:
-        return until
+        return until, 0
     consumer.seek(partition, until - 1)
     last = await consumer.getone()
     if last.offset >= until:
-        return until
+        return until, 0
     since = max(last.timestamp - window_ms, 0)
     found = (await consumer.offsets_for_times({partition: since}))[partition]
     # Timestamps need not grow: a record before may carry a later one.
-    return until - 1 if found is None else min(max(found.offset, beginning), until - 1)
+    first = until - 1 if found is None else min(max(found.offset, beginning), until - 1)
+    return first, since
 
 
 def raw_record(record: object) -> RawRecord:

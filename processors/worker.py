@@ -38,7 +38,7 @@ from processors.processor import EngineSettings, Processor
 from processors.progress import Partition, Progress
 from processors.publisher import Publisher
 from processors.services import HealthService, WatchService, add_checks
-from schemas.topics import DEAD_LETTERS, EVENT_KINDS, event_topic
+from schemas.topics import CHECKPOINTS, DEAD_LETTERS, OUTPUT_KINDS, event_topic
 
 log = logs.logger(__name__)
 
@@ -118,13 +118,14 @@ class ProcessorApp(faust.App):
         meters, progress = Meters(metrics), Progress(settings.processor.stalled_after_s)
         broker = Broker(settings.kafka, settings.processor.app_id)
         prefix = settings.topics.prefix
-        names = {kind: event_topic(kind, prefix) for kind in (*EVENT_KINDS, DEAD_LETTERS)}
+        names = {kind: event_topic(kind, prefix) for kind in (*OUTPUT_KINDS, DEAD_LETTERS)}
         self.topic_names = [*topics, *names.values()]
         self.processor = Processor(
             self,
             EngineSettings(
                 settings.kafka,
                 pipeline_settings(settings),
+                names[CHECKPOINTS],
                 settings.processor.warmup_s,
                 PROCESS,
                 letter_bytes(settings),

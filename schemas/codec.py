@@ -17,6 +17,7 @@ from core.events import (
     BookBatch,
     BookSnapshot,
     BookState,
+    CheckpointBatch,
     EventBatch,
     Events,
     Fault,
@@ -24,6 +25,7 @@ from core.events import (
     FaultKind,
     Header,
     StabilityBatch,
+    StreamCheckpoint,
     StreamSecond,
     TradeBatch,
     alert_number,
@@ -34,6 +36,7 @@ from core.stability.alerts import Alert, AlertKind, Phase, Severity
 from core.stability.score import Component
 from core.stability.states import StreamState
 from schemas.registry import CodecError, codec
+from schemas.topics import CHECKPOINTS
 
 _Fact = TypeVar("_Fact")
 _KINDS: Final = {int(kind): kind for kind in FrameKind}
@@ -97,8 +100,8 @@ def decode_frame_batch(value: bytes | None) -> FrameBatch:
 def encode_events(events: Events, raw_partition: int, raw_offset: int) -> list[tuple[str, bytes]]:
     """Return (topic kind, value) for every kind of fact in `events`, none for empty kinds.
 
-    Topic kinds are `trades`, `books`, `faults` and `stability`, in this order, one value each, and
-    then `alerts` with a value for each alert.
+    Topic kinds are OUTPUT_KINDS, in this order: one value of each, and of `alerts` one for each
+    alert.
     """
     head = {
         **_address_fields(events.address),
@@ -120,6 +123,9 @@ def encode_events(events: Events, raw_partition: int, raw_offset: int) -> list[t
         values.append(("stability", codec("stability_batch").encode(head | {"seconds": seconds})))
     for alert in events.alerts:
         values.append(("alerts", codec("alert").encode(head | _alert_fields(alert))))
+    if events.checkpoints:
+        made = [msgspec.structs.asdict(checkpoint) for checkpoint in events.checkpoints]
+        values.append((CHECKPOINTS, codec("checkpoint_batch").encode(head | {"checkpoints": made})))
     return values
 
 
@@ -131,6 +137,27 @@ def decode_events(kind: str, value: bytes | None) -> EventBatch:
         KeyError: `kind` is not an event topic.
     """
     return _DECODERS[kind](value)
+
+
+def decode_checkpoints(value: bytes | None) -> CheckpointBatch:
+    """Return the batch in the value of one record on `checkpoints`; states stay as they are.
+
+    Raises:
+        CodecError: not such a value.
+    """
+    record = codec("checkpoint_batch").decode(value)
+    checkpoints = [StreamCheckpoint(**fields) for fields in record["checkpoints"]]
+    return CheckpointBatch(_header(record), _some(checkpoints, "checkpoint_batch"))
+
+
+def decode_output(kind: str, value: bytes | None) -> EventBatch | CheckpointBatch:
+    """Return the batch in the value of one record of the topic `kind`, one of OUTPUT_KINDS.
+
+    Raises:
+        CodecError: not such a value.
+        KeyError: `kind` is none of them.
+    """
+    return decode_checkpoints(value) if kind == CHECKPOINTS else decode_events(kind, value)
 
 
 def encode_dead_letter(letter: DeadLetter) -> bytes:

@@ -24,6 +24,7 @@ NAMES: Final = (
     "book_batch",
     "fault_batch",
     "stability_batch",
+    "checkpoint_batch",
     "alert",
     "dead_letter",
 )

@@ -10,7 +10,11 @@ import msgspec
 
 ALERTS: Final = "alerts"
 EVENT_KINDS: Final = ("trades", "books", "faults", "stability", ALERTS)
-"""What processors publish, each with an Avro schema and a table of its own."""
+"""What processors publish for sinks, each with an Avro schema and a table of its own."""
+CHECKPOINTS: Final = "checkpoints"
+"""What processors publish for one another: it becomes no rows."""
+OUTPUT_KINDS: Final = (*EVENT_KINDS, CHECKPOINTS)
+"""All that follows from the raw log, and that a replay gives again byte for byte."""
 DEAD_LETTERS: Final = "dead_letters"
 _HOUR_MS: Final = 3_600_000
 
@@ -42,7 +46,7 @@ def raw_topic(exchange: str, prefix: str = "") -> str:
 
 
 def event_topic(kind: str, prefix: str = "") -> str:
-    """Return the name of the event topic of `kind`, one of `EVENT_KINDS`."""
+    """Return the name of the event topic of `kind`, such as one of `OUTPUT_KINDS`."""
     return f"{prefix}{kind}"
 
 
@@ -94,6 +98,7 @@ _SCHEMAS: Final = {
     "books": "book_batch",
     "faults": "fault_batch",
     "stability": "stability_batch",
+    CHECKPOINTS: "checkpoint_batch",
     ALERTS: "alert",
     DEAD_LETTERS: "dead_letter",
 }

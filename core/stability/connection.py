@@ -43,7 +43,6 @@ class ConnectionStability:
         """Monotonic ns at which `weigh` has something to do."""
         self._facts = facts
         self._held: list[tuple[int, Stream, Finding]] = []
-        self._open_ns = 0
 
     def of(self, stream: Stream) -> StreamHealth:
         """Return what is remembered of a stream."""
@@ -78,7 +77,7 @@ class ConnectionStability:
     def opened(self) -> None:
         """The socket is open."""
         self.is_connected, self.is_connecting = True, False
-        self._open_ns = 0
+        self.of(_ROOT).open_ns = 0
 
     def closed(self) -> None:
         """The socket is gone; whether that is a fault is told as one."""
@@ -141,7 +140,8 @@ class ConnectionStability:
     def window(self, window_ns: int, *, is_blind: bool) -> ConnectionWindow:
         """Begin to close a window of all streams; the connection's own comes first."""
         if self.is_connected:
-            self._open_ns = min(self._open_ns + window_ns, SETTLING_NS)
+            root = self.of(_ROOT)
+            root.open_ns = min(root.open_ns + window_ns, SETTLING_NS)
         return ConnectionWindow(self.is_connected, self.is_connecting, is_blind)
 
     def close(self, second: StreamSecond, window: ConnectionWindow) -> StreamSecond:
@@ -182,13 +182,15 @@ class ConnectionStability:
                 if stream == _ROOT and finding.kind in PARENTS:
                     incident.clean_ns = 0
                 return
-        if self._open_ns < SETTLING_NS and finding.kind in _FOLLOWING_AN_OPENING:
+        is_settling = self.of(_ROOT).open_ns < SETTLING_NS
+        if is_settling and finding.kind in _FOLLOWING_AN_OPENING:
             return
         facts = self._facts
         channel, symbol = stream
         address = facts.address
         source = f"{address.exchange}/{address.shard}/{address.line}"
-        origin = f"{address.epoch}-{facts.number}-{facts.index}"
+        # One frame opens one incident of a kind and stream.
+        origin = f"{address.epoch}-{facts.number}"
         name = finding.kind.name.lower()
         incident = Incident(
             alert_id="/".join(filter(None, (name, source, channel, symbol, origin))),

@@ -54,7 +54,7 @@ def _minute(counts: int) -> Sums:
     return Sums.of(counts, width_ns=10 * _S, keep=6)
 
 
-class StreamHealth(msgspec.Struct):
+class StreamHealth(msgspec.Struct, array_like=True):
     """What is remembered of one stream; all of it goes into its checkpoint."""
 
     rhythm: Rhythm = msgspec.field(default_factory=Rhythm)
@@ -73,6 +73,8 @@ class StreamHealth(msgspec.Struct):
     incidents: Incidents = msgspec.field(default_factory=Incidents)
     since_fault_ns: int = FAULT_CAP_NS
     has_followed: bool = False
+    open_ns: int = 0
+    """Of the connection: how long its socket has been open, up to what matters."""
 
     def judge(self, second: StreamSecond, connection: ConnectionWindow) -> Judgement:
         """Take the next window and return what it says of the stream."""

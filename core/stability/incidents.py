@@ -74,7 +74,7 @@ FAULT_ALERTS: Final[Mapping[FaultKind, AlertKind]] = {
 the venue's word that it will close the connection."""
 
 
-class Incident(msgspec.Struct):
+class Incident(msgspec.Struct, array_like=True):
     """An open incident: its opening, and what has come since."""
 
     alert_id: str
@@ -89,7 +89,7 @@ class Incident(msgspec.Struct):
     children: int = 0
 
 
-class Incidents(msgspec.Struct):
+class Incidents(msgspec.Struct, array_like=True):
     """The open incidents of one stream."""
 
     open: dict[AlertKind, Incident] = {}

@@ -29,7 +29,7 @@ SUSPICION_GOOD: Final = 2.0
 SUSPICION_BAD: Final = 8.0
 
 
-class Rhythm(msgspec.Struct):
+class Rhythm(msgspec.Struct, array_like=True):
     """The longest gaps of one stream in the last six hours."""
 
     gaps: Extreme = msgspec.field(

@@ -69,7 +69,7 @@ class Situation(msgspec.Struct, frozen=True):
     resyncs: int
 
 
-class StateMachine(msgspec.Struct):
+class StateMachine(msgspec.Struct, array_like=True):
     """One stream's state; `advance` is told of every window in turn."""
 
     state: StreamState = StreamState.DOWN

@@ -10,7 +10,7 @@ from statistics import median_low
 import msgspec
 
 
-class Sums(msgspec.Struct):
+class Sums(msgspec.Struct, array_like=True):
     """Sums of several counts over the last `keep` buckets of `width_ns`."""
 
     width_ns: int
@@ -39,7 +39,7 @@ class Sums(msgspec.Struct):
         return [sum(column) for column in zip(*self.buckets, strict=True)]
 
 
-class Extreme(msgspec.Struct):
+class Extreme(msgspec.Struct, array_like=True):
     """The largest value (of negative values: the smallest) over the last `keep` buckets."""
 
     width_ns: int
@@ -68,7 +68,7 @@ class Extreme(msgspec.Struct):
         return max((value for value in self.buckets if value is not None), default=None)
 
 
-class Recent(msgspec.Struct):
+class Recent(msgspec.Struct, array_like=True):
     """The last `keep` values, for a median that one or two outliers do not move."""
 
     keep: int
@@ -84,7 +84,7 @@ class Recent(msgspec.Struct):
         return median_low(self.values) if len(self.values) == self.keep else None
 
 
-class Ewma(msgspec.Struct):
+class Ewma(msgspec.Struct, array_like=True):
     """An exponentially weighted mean of samples at irregular times.
 
     `E <- E + a (x - E)` with `a = 1 - 2**(-passed / half_life)`: after one half-life half of a
@@ -98,7 +98,7 @@ class Ewma(msgspec.Struct):
     def add(self, sample: float, passed_ns: int) -> None:
         """Take a sample that stands for the last `passed_ns`."""
         if self.value is None:
-            self.value = sample
+            self.value = float(sample)
         else:
             weight = 1.0 - 0.5 ** (passed_ns / self.half_life_ns)
             self.value += weight * (sample - self.value)

@@ -6,28 +6,33 @@ prints nothing.
 
 import base64
 from collections.abc import Iterator
+from enum import Enum
 from typing import Any, Final
 
 import msgspec
 
 from core.decimals import render
 from core.events import (
+    AlertBatch,
     BookBatch,
     BookSnapshot,
-    BookState,
+    CheckpointBatch,
     EventBatch,
     Fault,
     FaultBatch,
     Side,
     StabilityBatch,
+    StreamCheckpoint,
     StreamSecond,
     TradeBatch,
 )
 from core.frames import Frame, FrameBatch
 from core.letters import DeadLetter
-from schemas.codec import decode_dead_letter, decode_events, decode_frame_batch
-from schemas.registry import CodecError, codec
-from schemas.topics import ALERTS, DEAD_LETTERS
+from core.memory import read
+from core.stability.alerts import Alert
+from schemas.codec import decode_dead_letter, decode_frame_batch, decode_output
+from schemas.registry import CodecError
+from schemas.topics import DEAD_LETTERS
 
 Fact = dict[str, Any]
 
@@ -49,9 +54,7 @@ def _decoded(kind: str, value: bytes | None) -> list[Fact]:
         return _frames(decode_frame_batch(value))
     if kind == DEAD_LETTERS:
         return [_letter(decode_dead_letter(value))]
-    if kind == ALERTS:
-        return [codec("alert").decode(value)]
-    return _events(decode_events(kind, value))
+    return _outputs(decode_output(kind, value))
 
 
 def _frames(batch: FrameBatch) -> list[Fact]:
@@ -79,7 +82,7 @@ def _letter(letter: DeadLetter) -> Fact:
     return fields | _exact("key", key) | _exact("value", value)
 
 
-def _events(batch: EventBatch) -> list[Fact]:
+def _outputs(batch: EventBatch | CheckpointBatch) -> list[Fact]:
     header = batch.header
     origin = msgspec.structs.asdict(header.address) | {
         "raw_partition": header.raw_partition,
@@ -90,10 +93,14 @@ def _events(batch: EventBatch) -> list[Fact]:
     elif isinstance(batch, BookBatch):
         found = [_book(book) for book in batch.books]
     elif isinstance(batch, FaultBatch):
-        found = [_fault(fault) for fault in batch.faults]
+        found = [_named(fault) for fault in batch.faults]
+    elif isinstance(batch, CheckpointBatch):
+        found = [_checkpoint(checkpoint) for checkpoint in batch.checkpoints]
+    elif isinstance(batch, AlertBatch):
+        found = [_named(alert) for alert in batch.alerts]
     else:
         assert isinstance(batch, StabilityBatch)
-        found = [_second(second) for second in batch.seconds]
+        found = [_named(second) for second in batch.seconds]
     return [origin | {_COLUMNS.get(name, name): fact[name] for name in fact} for fact in found]
 
 
@@ -125,14 +132,18 @@ def _book(book: BookSnapshot) -> Fact:
     return fields
 
 
-def _fault(fault: Fault) -> Fact:
-    return msgspec.structs.asdict(fault) | {"kind": fault.kind.name.lower()}
+def _named(fact: Fault | StreamSecond | Alert) -> Fact:
+    """Return the fields of a fact, enums by their names in lower case."""
+    fields = msgspec.structs.asdict(fact)
+    return fields | {
+        name: value.name.lower() for name, value in fields.items() if isinstance(value, Enum)
+    }
 
 
-def _second(second: StreamSecond) -> Fact:
-    state: BookState | None = second.book_state
-    named = None if state is None else state.name.lower()
-    return msgspec.structs.asdict(second) | {"book_state": named}
+def _checkpoint(checkpoint: StreamCheckpoint) -> Fact:
+    fields = msgspec.structs.asdict(checkpoint)
+    memory = read(fields.pop("state"))
+    return fields | {"memory": None if memory is None else msgspec.to_builtins(memory)}
 
 
 def _exact(name: str, data: bytes | None) -> Fact:

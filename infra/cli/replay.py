@@ -51,13 +51,13 @@ class Moment(click.ParamType):
 )
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")
 def command(from_ms: int | None, to_ms: int | None, output: str | None, as_json: bool) -> None:
-    """Recompute trades, books, faults and stability from the raw topics, and compare.
+    """Recompute trades, books, faults, stability and checkpoints from the raw topics, and compare.
 
     Everything that the processors have committed is computed anew, from the oldest raw record on,
     and compared byte for byte with what the event topics hold; repeats count once. Where they
     differ, the first differing record of each stream is named. With --from, the engines are first
-    warmed up with processor.warmup_s of the log; what a stream did before that is not known to
-    them. Exit code 0: equal; 1: different, or nothing to compare.
+    warmed up with processor.warmup_s of the log and the checkpoints in it. Exit code 0: equal; 1:
+    different, or nothing to compare.
     """
     settings = load()
     ranges, comparison = asyncio.run(_compare(settings, from_ms, to_ms, output, quiet=as_json))
@@ -161,7 +161,7 @@ def _difference(difference: Difference) -> dict[str, Any]:
 
 
 def _print(report: dict[str, Any], comparison: Comparison) -> None:
-    click.echo(f"{'topic':<10} {'part':>4} {'records':>9} {'repeats':>8}  {'digest':<32}  verdict")
+    click.echo(f"{'topic':<11} {'part':>4} {'records':>9} {'repeats':>8}  {'digest':<32}  verdict")
     for row in report["partitions"]:
         verdict = (
             click.style("equal", fg="green")
@@ -169,7 +169,7 @@ def _print(report: dict[str, Any], comparison: Comparison) -> None:
             else click.style(f"differs: {row['stored_digest']} is in Kafka", fg="red")
         )
         click.echo(
-            f"{row['topic']:<10} {row['partition']:>4} {row['computed_records']:>9}"
+            f"{row['topic']:<11} {row['partition']:>4} {row['computed_records']:>9}"
             f" {row['repeats']:>8}  {row['computed_digest']}  {verdict}"
         )
     for difference in comparison.differences[:_SHOWN]:

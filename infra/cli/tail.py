@@ -14,7 +14,7 @@ import msgspec
 from infra.cli.facts import Fact, facts, payload_of
 from infra.cli.failures import Failure
 from infra.runtime.settings import Settings
-from schemas.topics import ALERTS, DEAD_LETTERS, EVENT_KINDS, schema_of
+from schemas.topics import ALERTS, CHECKPOINTS, DEAD_LETTERS, OUTPUT_KINDS, schema_of
 
 _PAYLOAD_CHARACTERS: Final = 160
 _POLL_MS: Final = 500
@@ -64,9 +64,9 @@ def command(
     as_json: bool,
     as_bytes: bool,
 ) -> None:
-    """Show the records of TOPIC, decoded: trades, books, faults, stability, dead_letters, alerts
-    or raw.EXCHANGE. It begins with what comes next, and ends with Ctrl-C, quietly, with exit code
-    130.
+    """Show the records of TOPIC, decoded: trades, books, faults, stability, checkpoints,
+    dead_letters, alerts or raw.EXCHANGE. It begins with what comes next, and ends with Ctrl-C,
+    quietly, with exit code 130.
 
     In JSON a payload is text where it is UTF-8, else base64 under the name payload_base64.
 
@@ -96,7 +96,7 @@ def _kind(topic: str, prefix: str) -> str:
     for name in (topic, topic.removeprefix(prefix)):
         if schema_of(name) is not None:
             return name
-    known = ", ".join((*EVENT_KINDS, DEAD_LETTERS, ALERTS, "raw.EXCHANGE"))
+    known = ", ".join((*OUTPUT_KINDS, DEAD_LETTERS, "raw.EXCHANGE"))
     raise click.UsageError(f"{topic} is not a topic of ours; there are {known}")
 
 
@@ -252,17 +252,34 @@ def _second_line(fact: Fact) -> str:
     latency = fact["latency_p50_ns"]
     middle = "" if latency is None else f" latency {latency / 1e6:.1f} ms"
     state = "" if fact["book_state"] is None else f" {_bold(fact['book_state'])}"
+    score = "" if fact["score"] is None else f" {fact['state']} {fact['score']:.0f}"
     faults = sum(fact[each] for each in ("gaps", "checksums_bad", "audits_bad", "decode_errors"))
     bad = click.style(f" {faults} faults", fg="yellow") if faults else ""
     return (
-        f"{_time(fact['ts'])} {name} {fact['symbol']}{state} {fact['frames']} frames{middle}{bad}"
+        f"{_time(fact['ts'])} {name} {fact['symbol']}{state}{score} {fact['frames']} frames{middle}"
+        f"{bad}"
     )
 
 
+def _checkpoint_line(fact: Fact) -> str:
+    name = f"{fact['exchange']} {fact['shard']}.{fact['line']} {fact['channel']}"
+    memory = fact["memory"]
+    known = "unreadable" if memory is None else msgspec.json.encode(memory).decode()
+    return f"{name} #{fact['number']} {_bold(fact['symbol'])} {known}"
+
+
 def _alert_line(fact: Fact) -> str:
-    name = f"{fact['exchange']} {fact['shard']} {fact['symbol']}".rstrip()
-    what = f"{fact['phase']} {_bold(fact['kind'])}"
-    return f"{_time(fact['ts_detected'])} {what} {name}: {fact['detail']}"
+    name = " ".join(filter(None, (fact["exchange"], fact["shard"], fact["channel"])))
+    color = {"critical": "red", "warning": "yellow"}.get(fact["severity"])
+    is_open = fact["phase"] == "open"
+    what = click.style(fact["kind"], fg=color if is_open else "green", bold=True)
+    measured = f"{fact['metric']} {fact['value']:.6g} {fact['unit']}".rstrip()
+    lasted = "" if is_open else f" after {(fact['ts'] - fact['ts_effect']) / _NS:.1f} s"
+    detail = f": {fact['detail']}" if fact["detail"] else ""
+    return (
+        f"{_time(fact['ts'])} {fact['phase']} {what} {name} {_bold(fact['symbol'])}"
+        f" {measured}{lasted}{detail}"
+    )
 
 
 _LINES: Final = {
@@ -270,6 +287,7 @@ _LINES: Final = {
     "books": _book_line,
     "faults": _fault_line,
     "stability": _second_line,
+    CHECKPOINTS: _checkpoint_line,
     ALERTS: _alert_line,
 }
 

@@ -126,6 +126,13 @@ def test_settings_that_starve_a_restarted_worker_are_a_warning(
 
     assert [finding.check for finding in findings if finding.advice] == ["warmup"]
 
+    monkeypatch.setenv("STREAMGAUGE__PRODUCER__SNAPSHOT_INTERVAL_S", "10")
+    monkeypatch.setenv("STREAMGAUGE__PROCESSOR__WARMUP_S", "60")
+
+    _, findings = check_settings()
+
+    assert ["checkpoint" in finding.advice for finding in findings if finding.advice] == [True]
+
 
 async def test_kafka_that_is_away_is_told_without_objects_of_its_client() -> None:
     settings = Settings(kafka=KafkaSettings(bootstrap=f"127.0.0.1:{free_port()}"))

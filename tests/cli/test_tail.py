@@ -10,11 +10,13 @@ from click.testing import CliRunner
 from hypothesis import given
 from hypothesis import strategies as st
 
+from core.events import Events, StreamCheckpoint
 from core.frames import Address, Frame, FrameBatch, FrameKind
+from core.memory import StreamMemory, TradeIdsMemory, write
 from infra.cli import main
 from infra.cli.facts import facts, payload_of
-from infra.cli.tail import _first, _kind, _Wanted
-from schemas.codec import encode_frame_batch
+from infra.cli.tail import _first, _kind, _Wanted, line
+from schemas.codec import encode_events, encode_frame_batch
 
 ADDRESS = Address(exchange="kraken", shard="kraken-0", line="A", epoch=1_700_000_000_000_000_000)
 
@@ -53,6 +55,23 @@ def test_bad_byte_and_its_escape_do_not_look_alike() -> None:
     assert "payload" not in bad
     assert escape["payload"] == r"\xff"
     assert (bad["number"], escape["number"]) == (40, 41)
+
+
+def test_checkpoint_is_shown_decoded_or_as_unreadable() -> None:
+    memory = StreamMemory(last_mono=5, trade_ids=TradeIdsMemory(3, 4, [(1, 2)]))
+    made = [
+        StreamCheckpoint(40, index, "trades", "BTC/USD", state)
+        for index, state in enumerate((write(memory), b"?"))
+    ]
+    ((_, value),) = encode_events(Events(ADDRESS, 40, [], [], [], [], checkpoints=made), 0, 0)
+
+    known, unknown = facts("checkpoints", Record(value))
+
+    assert known["memory"]["trade_ids"]["missing"] == [(1, 2)]
+    assert (known["symbol"], known["memory"]["last_mono"]) == ("BTC/USD", 5)
+    assert '"last":3' in line("checkpoints", known)
+    assert unknown["memory"] is None
+    assert "unreadable" in line("checkpoints", unknown)
 
 
 @pytest.mark.parametrize(

@@ -39,7 +39,7 @@ def fed(name: str, batches: list[FrameBatch]) -> tuple[ShardPipeline, list[Event
 
 def facts_of(events: list[Events]) -> list[Any]:
     found: list[Any] = []
-    for kind in ("trades", "books", "faults", "seconds"):
+    for kind in ("trades", "books", "faults", "seconds", "checkpoints"):
         found += [fact for each in events for fact in getattr(each, kind)]
     return found
 
@@ -235,14 +235,19 @@ def long_connection(name: str) -> list[list[Frame]]:
 
 @pytest.mark.parametrize("name", VENUES)
 def test_reader_that_starts_in_the_middle_soon_gives_the_same_facts(name: str) -> None:
-    """From the second keyframe of every book on, nothing depends on what was before."""
+    """From the second keyframe of every book on, and with the checkpoints of one tick, nothing
+    depends on what was before."""
     rounds = long_connection(name)
     batches = round_batches(name, rounds)
     whole = pipeline_of(exchanges()[name])
     wanted = [whole.feed(batch) for batch in batches]
     for start in range(1, ROUNDS - 2):
         late = pipeline_of(exchanges()[name])
-        found = [late.feed(batch) for batch in batches[start:]]
+        found = []
+        for number, batch in enumerate(batches[start:], start):
+            if number == start + 1:
+                assert late.restore(wanted[number].checkpoints) == 0
+            found.append(late.feed(batch))
         for number in range(start + 2, ROUNDS):
             assert wanted[number] == found[number - start]
             assert wanted[number].books
@@ -302,7 +307,8 @@ def test_origins_of_facts_grow_and_are_unique() -> None:
 
     assert len(origins) == len(set(origins))
     assert max(number for number, _ in origins) == len(batch.frames) - 1
-    for facts in (events.trades, events.books, events.faults, events.seconds):
+    kinds = (events.trades, events.books, events.faults, events.seconds, events.checkpoints)
+    for facts in kinds:
         own = [(fact.number, fact.index) for fact in facts]
         assert own == sorted(own)
 

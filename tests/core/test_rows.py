@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 from core.columns import DECIMAL_BYTES, decimal_text
 from core.decimals import DecimalError
 from core.events import (
+    AlertBatch,
     BookBatch,
     BookSnapshot,
     EventBatch,
@@ -29,6 +30,7 @@ from core.rows import (
     Place,
     RowBuffer,
 )
+from core.stability.alerts import Alert, AlertKind, Phase, Severity
 from tests.schemas.records import DECIMALS, LETTERS, events, trade_events
 
 PLACE = Place("cluster/topic", "trades", 3)
@@ -52,6 +54,7 @@ def _batches(facts: Events) -> dict[str, EventBatch]:
             ts_recv=tuple(t.ts_recv for t in trades),
             quality=tuple(t.quality for t in trades),
         ),
+        "alerts": AlertBatch(header, facts.alerts),
         "books": BookBatch(header, facts.books),
         "faults": FaultBatch(header, facts.faults),
         "stability": StabilityBatch(header, facts.seconds),
@@ -223,7 +226,27 @@ def _example() -> Events:
     facts = trade_events(0, 1)
     header = facts.address
     book = BookSnapshot(0, 0, "X", None, None, 0, 0, 0, 2, 0, [100], [1], [101], [2], 7)
-    return Events(header, 0, facts.trades, [book], [], [])
+    alert = Alert(
+        number=0,
+        index=1,
+        alert_id="gap/kraken/s/A/book/X/0-0",
+        phase=Phase.OPEN,
+        kind=AlertKind.GAP,
+        severity=Severity.WARNING,
+        channel="book",
+        symbol="X",
+        ts=1,
+        ts_effect=1,
+        ts_detected=1,
+        metric="sequence_gap",
+        value=2.0,
+        threshold=0.0,
+        unit="update_ids",
+        detail="",
+        hits=0,
+        children=0,
+    )
+    return Events(header, 0, facts.trades, [book], [], [], [alert])
 
 
 def _ladder(stored: bytes) -> list[Decimal]:

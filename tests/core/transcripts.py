@@ -16,10 +16,12 @@ from core.decimals import render
 from core.events import BookSnapshot, Events
 from core.exchanges import exchanges
 from core.frames import Address, BatchBuilder, CloseReason, Frame, FrameBatch, FrameKind, TickStatus
+from core.memory import read
 from core.pipeline import PipelineSettings, ShardPipeline
 from core.protocol import Exchange, Shard, Transport
 from core.rows import Place, RowBuffer
-from schemas.codec import decode_events, encode_events
+from schemas.codec import decode_checkpoints, decode_events, encode_events
+from schemas.topics import CHECKPOINTS
 from tests.core.speakers import SPEAKERS, START_MS, Speaker
 
 FOLDER: Final = Path(__file__).parents[1] / "fixtures"
@@ -122,8 +124,8 @@ def read_transcript(name: str) -> Transcript:
 
 
 def pipeline_of(exchange: Exchange) -> ShardPipeline:
-    """Return a pipeline that publishes every level that a fixture has."""
-    return ShardPipeline(exchange, PipelineSettings(book_levels=1000))
+    """Return a pipeline that publishes every level that a fixture has, and every checkpoint."""
+    return ShardPipeline(exchange, PipelineSettings(book_levels=1000, checkpoint_interval_ns=1))
 
 
 def cut(frames: Iterable[Frame], size: int, exchange: str, epoch: int = 1) -> list[FrameBatch]:
@@ -170,8 +172,12 @@ def _texts(book: BookSnapshot, prices: list[int], sizes: list[int]) -> list[list
 
 
 def require_storable(events: Events) -> None:
-    """Make sure that facts can be written to the topics and become rows."""
+    """Make sure that facts can be written to the topics and become rows, or be restored."""
     for kind, value in encode_events(events, 0, 1):
+        if kind == CHECKPOINTS:
+            states = [checkpoint.state for checkpoint in decode_checkpoints(value).checkpoints]
+            assert None not in map(read, states)
+            continue
         batch = decode_events(kind, value)
         buffer = RowBuffer(kind, Place("log", kind, 0))
         assert buffer.append(batch, 1) == len(batch)

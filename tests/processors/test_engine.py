@@ -9,13 +9,20 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from core.events import EventBatch, FaultKind
+from core.events import CheckpointBatch, EventBatch, FaultKind
 from core.exchanges import exchanges
 from core.frames import CHAIN_START, Address, BatchBuilder, Frame, FrameBatch, FrameKind, chained
 from core.pipeline import PipelineSettings
 from processors.engine import LETTER_VALUE_BYTES, Output, PartitionEngine, RawRecord
-from schemas.codec import decode_dead_letter, decode_events, encode_frame_batch
-from schemas.topics import DEAD_LETTERS, EVENT_KINDS
+from processors.memories import Memories, Stretch
+from schemas.codec import (
+    decode_checkpoints,
+    decode_dead_letter,
+    decode_events,
+    decode_output,
+    encode_frame_batch,
+)
+from schemas.topics import CHECKPOINTS, DEAD_LETTERS, OUTPUT_KINDS
 from tests.processors.market import NS, RENEWAL_NS, SYMBOLS, Connection, batches, recut
 from tests.schemas.records import FRAMES, INT64
 
@@ -47,14 +54,26 @@ def fed(taker: PartitionEngine, raws: list[RawRecord]) -> list[list[Output]]:
 
 def facts(exchange: str, whole: list[FrameBatch]) -> dict[str, list[Any]]:
     """Return every fact without the record that it travelled in."""
-    found: dict[str, list[Any]] = {kind: [] for kind in EVENT_KINDS}
+    found: dict[str, list[Any]] = {kind: [] for kind in OUTPUT_KINDS}
     for outputs in fed(engine(exchange), records(whole)):
         for kind, _, value in outputs:
-            found[kind] += _rows(decode_events(kind, value))
+            found[kind] += _rows(decode_output(kind, value))
     return found
 
 
-def _rows(batch: EventBatch) -> list[Any]:
+def remembered(
+    exchange: str, outputs: list[list[Output]], first: int, until: int
+) -> dict[int, CheckpointBatch]:
+    """Return the checkpoints that a worker finds of the records from `first` to before `until`."""
+    memories = Memories(Stretch(exchange, 3, first, until))
+    for each in outputs:
+        for kind, _, value in each:
+            if kind == CHECKPOINTS:
+                memories.add(decode_checkpoints(value))
+    return memories.by_offset()
+
+
+def _rows(batch: EventBatch | CheckpointBatch) -> list[Any]:
     fields = [getattr(batch, name) for name in batch.__struct_fields__[1:]]
     return list(zip(*fields, strict=True))
 
@@ -70,7 +89,7 @@ def test_engine_of_true_market_gives_every_kind_and_no_fault(exchange: str) -> N
 
     assert not found["faults"]
     assert len(found["books"]) == 2 * (seconds - 1)
-    assert len(found["stability"]) == 5 * ticks
+    assert len(found["stability"]) == 6 * ticks
     assert len(found["trades"]) > 100
 
 
@@ -103,9 +122,10 @@ def test_engine_warmed_with_the_recent_log_goes_on_with_the_same_bytes(exchange:
     for start in starts:
         warmed = engine(exchange)
         since = raws[start - 1].ts - window_ns
-        for raw in raws[:start]:
-            if raw.ts >= since:
-                warmed.absorb(raw)
+        window = [raw for raw in raws[:start] if raw.ts >= since]
+        warmed.restore(remembered(exchange, uninterrupted, window[0].offset, start))
+        for raw in window:
+            warmed.absorb(raw)
 
         assert warmed.next_offset == start
         assert fed(warmed, raws[start : start + 3]) == uninterrupted[start : start + 3]
@@ -135,6 +155,7 @@ def test_engine_warmed_after_a_trade_id_with_a_wrong_digit_gives_the_same_bytes(
     uninterrupted = fed(engine(exchange), raws)
 
     warmed = engine(exchange)
+    warmed.restore(remembered(exchange, uninterrupted, middle // 5, middle))
     for raw in raws[middle // 5 : middle]:
         warmed.absorb(raw)
 
@@ -155,7 +176,7 @@ def test_engine_keeps_shards_and_lines_apart() -> None:
     keys = set()
     for outputs in fed(engine("deribit"), records(mixed)):
         for kind, key, value in outputs:
-            stream = decode_events(kind, value).header.stream
+            stream = decode_output(kind, value).header.stream
             together[stream] = together.get(stream, 0) + 1
             keys.add(key)
 

@@ -6,8 +6,15 @@ from typing import Any
 
 import pytest
 
-from core.events import BookSnapshot, BookState, Events, StreamSecond
+from core.continuity import TradeIds
+from core.events import BookSnapshot, BookState, Events, StreamCheckpoint, StreamSecond
 from core.frames import Address
+from core.memory import StreamMemory, write
+from core.stability.alerts import AlertKind
+from core.stability.health import StreamHealth
+from core.stability.incidents import Incident
+from core.stability.score import Component
+from core.stability.states import StreamState
 from infra.runtime.settings import SettingsError, load
 from processors.options import (
     NO_PAGES,
@@ -96,8 +103,52 @@ def test_warmup_of_two_snapshot_intervals_is_refused() -> None:
     check_warmup(settings(processor__warmup_s=121))
 
 
+def test_warmup_in_which_a_stream_may_have_no_checkpoint_is_refused() -> None:
+    often = {"producer__snapshot_interval_s": 1}
+    with pytest.raises(SettingsError, match="twice the time between a stream's checkpoints, 60"):
+        check_warmup(settings(processor__warmup_s=60, **often))
+
+    check_warmup(settings(processor__warmup_s=61, **often))
+
+
 _MOST = (1 << 62) - 1
 """A number that takes the most bytes."""
+
+
+def largest_health() -> StreamHealth:
+    """Return the health of a stream with a long history and half of all incidents open."""
+    health = StreamHealth()
+    for sums in (health.messages, health.wrong, health.followed):
+        sums.buckets = [[_MOST] * len(sums.buckets[0])] * sums.keep
+    health.rhythm.gaps.buckets = [_MOST] * health.rhythm.gaps.keep
+    for recent in (health.latencies, health.jitters):
+        recent.values = [_MOST] * recent.keep
+    for usual in (health.usual_latency, health.usual_deviation, health.usual_jitter):
+        usual.value = 1.5
+    health.machine.resynced = [_MOST] * 3
+    most = Incident("I" * 230, _MOST, _MOST, "M" * 20, 1.5, "U" * 12, 1.5, _MOST, _MOST, _MOST)
+    health.incidents.open = dict.fromkeys(list(AlertKind)[:8], most)
+    return health
+
+
+def largest_checkpoints(symbols: int) -> list[StreamCheckpoint]:
+    """Return the checkpoints of streams that remember as much as they can."""
+    ids = TradeIds()
+    for number in range(100):
+        ids.check(_MOST - 1000 + 2 * number, _MOST)
+    states = [
+        write(
+            StreamMemory(
+                last_mono=_MOST, last_transit=-_MOST, trade_ids=trade_ids, health=largest_health()
+            )
+        )
+        for trade_ids in (None, ids.remember())
+    ]
+    return [
+        StreamCheckpoint(_MOST, 1 << 20, "trades", "S" * 64, state)
+        for state in states
+        for _ in range(symbols)
+    ]
 
 
 def largest_outputs(symbols: int, levels: int) -> int:
@@ -109,13 +160,16 @@ def largest_outputs(symbols: int, levels: int) -> int:
     )
     fields: dict[str, Any] = dict.fromkeys(StreamSecond.__struct_fields__, _MOST)
     fields |= {"index": 9, "channel": "trades", "symbol": name, "book_state": BookState.LIVE}
+    fields |= {"state": StreamState.STABLE, "is_blind": True, "score_unit": "times usual"}
+    fields |= {"score_binding": Component.LATENCY}
     seconds = [StreamSecond(**fields)] * (2 * symbols)
     address = Address("binance", "binance-0", "A", _MOST)
-    events = Events(address, _MOST, [], [book] * symbols, [], seconds)
+    checkpoints = largest_checkpoints(symbols)
+    events = Events(address, _MOST, [], [book] * symbols, [], seconds, checkpoints=checkpoints)
     return max(len(value) for _, value in encode_events(events, 9, _MOST))
 
 
-@pytest.mark.parametrize(("symbols", "most"), [(20, 65_536), (100, 8_388_608), (900, 1_000_000)])
+@pytest.mark.parametrize(("symbols", "most"), [(20, 262_144), (100, 8_388_608), (600, 6_000_000)])
 def test_books_of_a_socket_that_fit_no_record_are_refused(symbols: int, most: int) -> None:
     def chosen(levels: int) -> Any:
         names = ",".join(f"S{number}" for number in range(symbols))
@@ -150,6 +204,22 @@ def test_books_that_are_sampled_more_than_once_a_record_must_all_fit() -> None:
 
     with pytest.raises(SettingsError, match="samples a record"):
         check_sizes(settings(processor__book_levels=6000, **often))
+
+
+def test_checkpoints_of_a_socket_that_fit_no_record_are_refused() -> None:
+    def chosen(symbols: int) -> Any:
+        names = ",".join(f"S{number}" for number in range(symbols))
+        return settings(
+            exchanges__deribit__symbols=names,
+            exchanges__deribit__symbols_per_shard=1000,
+            topics__max_message_bytes=1_000_000,
+            processor__book_levels=1,
+        )
+
+    check_sizes(chosen(100))
+    with pytest.raises(SettingsError, match="symbols_per_shard") as refused:
+        check_sizes(chosen(130))
+    assert refused.value.key == "topics.max_message_bytes"
 
 
 def test_letter_about_any_record_fits_where_the_record_did() -> None:

@@ -5,17 +5,22 @@ from typing import Any
 from hypothesis import strategies as st
 
 from core.events import (
+    ALERT_PLACES,
     BookSnapshot,
     BookState,
     Events,
     Fault,
     FaultKind,
     Side,
+    StreamCheckpoint,
     StreamSecond,
     Trade,
 )
 from core.frames import CHAIN_BYTES, Address, Frame, FrameBatch, FrameKind
 from core.letters import DeadLetter
+from core.stability.alerts import Alert, AlertKind, Phase, Severity
+from core.stability.score import Component
+from core.stability.states import StreamState
 
 INT32 = st.integers(-(2**31), 2**31 - 1)
 INT64 = st.integers(-(2**63), 2**63 - 1)
@@ -45,6 +50,7 @@ FRAME_BATCHES = st.builds(
     chain=st.binary(min_size=CHAIN_BYTES, max_size=CHAIN_BYTES),
     frames=st.lists(FRAMES, min_size=1, max_size=5),
 )
+FLOATS = st.floats(allow_nan=False, allow_infinity=False)
 TRADES = st.builds(
     Trade,
     number=COUNTER,
@@ -108,10 +114,19 @@ SECONDS = st.builds(
     channel=NAMES,
     symbol=NAMES,
     book_state=st.none() | st.sampled_from(BookState),
+    state=st.none() | st.sampled_from(StreamState),
+    is_blind=st.booleans(),
+    score_binding=st.none() | st.sampled_from(Component),
+    score_unit=NAMES,
+    **{
+        name: st.none() | FLOATS
+        for name in StreamSecond.__struct_fields__
+        if StreamSecond.__annotations__[name] == float | None
+    },
     **{
         name: st.none() | INT64
         for name in StreamSecond.__struct_fields__
-        if name in ("age_ns", "jitter_ns", "heartbeat_rtt_ns")
+        if name in ("age_ns", "jitter_ns", "heartbeat_rtt_ns", "gap_max_ns")
         or (name.startswith("latency_") and name.endswith("_ns"))
     },
     **{
@@ -119,6 +134,35 @@ SECONDS = st.builds(
         for name in StreamSecond.__struct_fields__
         if StreamSecond.__annotations__[name] is int and name not in ("number", "index")
     },
+)
+ALERTS = st.builds(
+    Alert,
+    number=st.integers(0, 2**46),
+    index=st.integers(0, ALERT_PLACES - 1),
+    alert_id=NAMES,
+    phase=st.sampled_from(Phase),
+    kind=st.sampled_from(AlertKind),
+    severity=st.sampled_from(Severity),
+    channel=NAMES,
+    symbol=NAMES,
+    ts=INT64,
+    ts_effect=INT64,
+    ts_detected=INT64,
+    metric=NAMES,
+    value=FLOATS,
+    threshold=FLOATS,
+    unit=NAMES,
+    detail=NAMES,
+    hits=COUNTER,
+    children=COUNTER,
+)
+CHECKPOINTS = st.builds(
+    StreamCheckpoint,
+    number=COUNTER,
+    index=st.integers(0, 2**31 - 1),
+    channel=NAMES,
+    symbol=NAMES,
+    state=st.binary(max_size=50),
 )
 LETTERS = st.builds(
     DeadLetter,
@@ -144,6 +188,8 @@ def events(draw: st.DrawFn) -> Events:
         books=draw(st.lists(BOOKS, min_size=1, max_size=3)),
         faults=draw(st.lists(FAULTS, min_size=1, max_size=3)),
         seconds=draw(st.lists(SECONDS, min_size=1, max_size=3)),
+        alerts=draw(st.lists(ALERTS, min_size=1, max_size=3)),
+        checkpoints=draw(st.lists(CHECKPOINTS, min_size=1, max_size=3)),
     )
 
 

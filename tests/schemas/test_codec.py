@@ -1,34 +1,50 @@
 """Values on the topics: what is written is read back, and nothing else is read at all."""
 
 import tracemalloc
+from collections.abc import Callable
+from typing import Any
 
+import msgspec
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from core.events import BookBatch, Events, FaultBatch, Header, StabilityBatch, TradeBatch
+from core.events import (
+    AlertBatch,
+    BookBatch,
+    CheckpointBatch,
+    Events,
+    FaultBatch,
+    Header,
+    StabilityBatch,
+    TradeBatch,
+    alert_number,
+)
 from core.frames import FrameBatch
 from core.letters import DeadLetter
 from schemas.codec import (
+    decode_checkpoints,
     decode_dead_letter,
     decode_events,
     decode_frame_batch,
+    decode_output,
     encode_dead_letter,
     encode_events,
     encode_frame_batch,
 )
 from schemas.registry import HEADER_BYTES, NAMES, CodecError, codec
-from schemas.topics import EVENT_KINDS
+from schemas.topics import OUTPUT_KINDS, schema_of
 from tests.schemas.records import FRAME_BATCHES, LETTERS, events
 
-DECODERS = {
+DECODERS: dict[str, Callable[[bytes | None], Any]] = {
     "frame_batch": decode_frame_batch,
     "dead_letter": decode_dead_letter,
     "trade_batch": lambda value: decode_events("trades", value),
     "book_batch": lambda value: decode_events("books", value),
     "fault_batch": lambda value: decode_events("faults", value),
     "stability_batch": lambda value: decode_events("stability", value),
-    "alert": codec("alert").decode,
+    "checkpoint_batch": decode_checkpoints,
+    "alert": lambda value: decode_events("alerts", value),
 }
 
 
@@ -47,9 +63,10 @@ def test_dead_letter_encoded_reads_back_equal(letter: DeadLetter) -> None:
 def test_events_encoded_read_back_equal(facts: Events, partition: int, offset: int) -> None:
     header = Header(facts.address, facts.number, partition, offset)
 
-    values = dict(encode_events(facts, partition, offset))
+    encoded = encode_events(facts, partition, offset)
+    values = dict(encoded)
 
-    assert list(values) == list(EVENT_KINDS)
+    assert list(values) == list(OUTPUT_KINDS)
     trades = decode_events("trades", values["trades"])
     assert isinstance(trades, TradeBatch)
     assert trades.header == header
@@ -62,6 +79,13 @@ def test_events_encoded_read_back_equal(facts: Events, partition: int, offset: i
     assert BookBatch(header, facts.books) == decode_events("books", values["books"])
     assert FaultBatch(header, facts.faults) == decode_events("faults", values["faults"])
     assert StabilityBatch(header, facts.seconds) == decode_events("stability", values["stability"])
+    alerts = [decode_output(kind, value) for kind, value in encoded if kind == "alerts"]
+    assert alerts == [
+        AlertBatch(msgspec.structs.replace(header, number=alert_number(alert)), [alert])
+        for alert in facts.alerts
+    ]
+    checkpoints = decode_output("checkpoints", values["checkpoints"])
+    assert CheckpointBatch(header, facts.checkpoints) == checkpoints
 
 
 def test_decoders_cover_every_schema() -> None:
@@ -89,12 +113,7 @@ def test_decoder_given_damaged_value_decodes_or_refuses(
     whole = {
         "frame_batch": encode_frame_batch(frames),
         "dead_letter": encode_dead_letter(letter),
-        **{
-            {"trades": "trade_batch", "books": "book_batch", "faults": "fault_batch"}.get(
-                kind, "stability_batch"
-            ): value
-            for kind, value in encode_events(facts, 0, 0)
-        },
+        **{str(schema_of(kind)): value for kind, value in encode_events(facts, 0, 0)},
     }
     for name, value in whole.items():
         damaged = bytearray(value)

@@ -20,6 +20,10 @@ from core.events import (
 from core.frames import Frame, FrameBatch
 from core.letters import DeadLetter
 from core.rows import COLUMNS, ORIGIN, TABLES, TIMES
+from core.stability.alerts import Alert, AlertKind, Phase, Severity
+from core.stability.judgement import Judgement
+from core.stability.score import Component
+from core.stability.states import StreamState
 from schemas import dictionary
 from schemas.registry import AVRO_FOLDER, NAMES, document
 from schemas.tables import tables
@@ -30,6 +34,7 @@ STRUCTS: dict[str, type[msgspec.Struct]] = {
     "books": BookSnapshot,
     "faults": Fault,
     "stability": StreamSecond,
+    "alerts": Alert,
 }
 ARRAYS: dict[str, tuple[str, type[msgspec.Struct]]] = {
     "book_batch": ("books", BookSnapshot),
@@ -40,6 +45,11 @@ ENUMS = {
     ("trades", "side"): Side,
     ("faults", "kind"): FaultKind,
     ("stability_1s", "book_state"): BookState,
+    ("stability_1s", "state"): StreamState,
+    ("stability_1s", "score_binding"): Component,
+    ("alerts", "phase"): Phase,
+    ("alerts", "kind"): AlertKind,
+    ("alerts", "severity"): Severity,
 }
 
 
@@ -101,6 +111,19 @@ def test_avro_facts_and_structs_have_equal_fields(name: str) -> None:
     for avro, field in zip(items, msgspec.structs.fields(struct), strict=True):
         optional = type(None) in getattr(field.type, "__args__", ())
         assert ("null" in avro["type"]) == optional, field.name
+
+
+def test_judgement_is_the_end_of_a_second() -> None:
+    fields = Judgement.__struct_fields__
+
+    assert StreamSecond.__struct_fields__[-len(fields) :] == fields
+
+
+def test_avro_alert_and_struct_have_equal_fields() -> None:
+    fields = {field["name"] for field in document(AVRO_FOLDER / "alert.avsc")["fields"]}
+    origin = {"exchange", "shard", "line", "epoch", "raw_partition", "raw_offset"}
+
+    assert fields == origin | set(Alert.__struct_fields__)
 
 
 def test_avro_trades_and_struct_have_equal_fields() -> None:

@@ -2,8 +2,10 @@
 
 from schemas.registry import NAMES
 from schemas.topics import (
+    CHECKPOINTS,
     DEAD_LETTERS,
     EVENT_KINDS,
+    OUTPUT_KINDS,
     TopicPlan,
     event_topic,
     planned,
@@ -49,6 +51,6 @@ def test_planned_topics_with_prefix_carry_it_and_are_recognised() -> None:
 
 def test_names_of_topics_are_spelled_once() -> None:
     assert raw_topic("okx", "p-") == "p-raw.okx"
-    assert [event_topic(kind) for kind in EVENT_KINDS] == list(EVENT_KINDS)
+    assert [event_topic(kind) for kind in OUTPUT_KINDS] == [*EVENT_KINDS, CHECKPOINTS]
     assert event_topic(DEAD_LETTERS, "p-") == "p-dead_letters"
     assert schema_of("somebody-elses") is None

@@ -5,6 +5,7 @@ import shutil
 from pathlib import Path
 from typing import Final
 
+from core.pipeline import PipelineSettings
 from infra.cli.checks import Finding, failed, ok, warning
 from infra.runtime.settings import Settings, SettingsError, find_file, load
 from infra.runtime.settings.reading import PREFIX
@@ -37,6 +38,11 @@ def check_settings() -> tuple[Settings | None, list[Finding]]:
                 "set the first above twice the second: a restarted worker may lack a snapshot",
             )
         )
+    checkpoints_s = PipelineSettings().checkpoint_interval_ns // 1_000_000_000
+    if settings.processor.warmup_s <= 2 * checkpoints_s:
+        found = f"processor.warmup_s is {settings.processor.warmup_s}"
+        advice = f"set it above {2 * checkpoints_s}: a restarted worker may lack a checkpoint"
+        findings.append(warning("warmup", found, advice))
     return settings, findings
 
 

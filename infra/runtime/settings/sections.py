@@ -241,7 +241,7 @@ class ProcessorSettings(Section, frozen=True, kw_only=True):
     book_levels: Annotated[int, Meta(ge=1, le=10_000)] = 25
     """Levels a side in a published book. All books of one socket, as often as they are
     sampled in `producer.batch_age_ms`, must fit into one record of `topics.max_message_bytes`: 32
-    bytes a level and up to 768 a book."""
+    bytes a level and up to 1536 a book."""
     book_interval_ms: Annotated[int, Meta(ge=10, le=3_600_000)] = 1_000
     """How often each live book is published, ms of the raw log's own time."""
     instance_id: KafkaInstance = ""
@@ -249,7 +249,8 @@ class ProcessorSettings(Section, frozen=True, kw_only=True):
     within the session timeout has its partitions at once. Empty: Kafka names it anew each time."""
     warmup_s: Annotated[int, Meta(ge=3, le=86_400)] = 180
     """How far back a worker re-reads the raw log before it continues, s. More than twice
-    `producer.snapshot_interval_s`, so that every book finds a snapshot and an audit of it."""
+    `producer.snapshot_interval_s`, so that every book finds a snapshot and an audit of it; and more
+    than 60, so that every stream finds a checkpoint of what it remembers from before."""
     web_host: Text = "127.0.0.1"
     """Address that Faust's own pages listen on."""
     web_port: Annotated[int, Meta(ge=-1, le=65_535)] = -1

@@ -26,12 +26,12 @@ from infra.local.process import free_port
 from infra.runtime.settings import load
 from processors.broker import Broker
 from processors.engine import PartitionEngine, RawRecord
-from schemas.codec import decode_events, encode_frame_batch
-from schemas.topics import DEAD_LETTERS, EVENT_KINDS, event_topic, raw_topic
+from schemas.codec import decode_output, encode_frame_batch
+from schemas.topics import DEAD_LETTERS, OUTPUT_KINDS, event_topic, raw_topic
 
 ROOT = Path(__file__).parents[3]
 START_S = 60.0
-WARMUP_S = 60
+WARMUP_S = 65
 SNAPSHOT_INTERVAL_S = 20
 
 Stream = tuple[str, str, str]
@@ -92,7 +92,7 @@ class Log:
     async def create(self) -> None:
         """Make all topics."""
         raws = [raw_topic(name, self.prefix) for name in self.names]
-        events = [event_topic(kind, self.prefix) for kind in (*EVENT_KINDS, DEAD_LETTERS)]
+        events = [event_topic(kind, self.prefix) for kind in (*OUTPUT_KINDS, DEAD_LETTERS)]
         async with self._admin() as admin:
             await admin.create_topics(
                 [NewTopic(name, self.partitions, 1) for name in (*raws, *events)]
@@ -145,9 +145,9 @@ class Log:
     async def published(self) -> Published:
         """Return what the event topics hold."""
         held: Published = {}
-        for kind in EVENT_KINDS:
+        for kind in OUTPUT_KINDS:
             for record in await self.read(event_topic(kind, self.prefix)):
-                header = decode_events(kind, record.value).header
+                header = decode_output(kind, record.value).header
                 stream = held.setdefault((kind, header.stream), {})
                 stream.setdefault(header.mark, set()).add(record.value)
         return held
@@ -309,6 +309,27 @@ class Worker:
             time.sleep(0.05)
 
 
+def replay(log: Log, *arguments: str, **settings: object) -> tuple[int, dict[str, Any]]:
+    """Run `streamgauge replay`; return its exit code and its JSON."""
+    done = run(log, "--json", *arguments, **settings)
+    assert done.stdout, done.stderr
+    return done.returncode, json.loads(done.stdout)
+
+
+def run(log: Log, *arguments: str, **settings: object) -> "subprocess.CompletedProcess[str]":
+    """Run `streamgauge replay` to its end."""
+    environ = {f"STREAMGAUGE__{key.upper()}": str(value) for key, value in settings.items()}
+    return subprocess.run(
+        [sys.executable, "-m", "streamgauge", "replay", *arguments],
+        cwd=ROOT,
+        env={**os.environ, "STREAMGAUGE_CONFIG": str(log.config), **environ},
+        capture_output=True,
+        text=True,
+        timeout=120,
+        check=False,
+    )
+
+
 def expected(records: Iterable[Raw]) -> Published:
     """Return what one uninterrupted engine for each partition publishes."""
     engines: dict[tuple[str, int], PartitionEngine] = {}
@@ -322,7 +343,7 @@ def expected(records: Iterable[Raw]) -> Published:
             )
         fed = engine.feed(RawRecord(engine.next_offset or 0, raw.key, raw.value, 0))
         for kind, _, value in fed.outputs:
-            if kind in EVENT_KINDS:
-                header = decode_events(kind, value).header
+            if kind in OUTPUT_KINDS:
+                header = decode_output(kind, value).header
                 held.setdefault((kind, header.stream), {})[header.mark] = {value}
     return held

@@ -1,10 +1,6 @@
 """Replay equals live: recomputed from the raw log, byte for byte, or the difference is named."""
 
 import asyncio
-import json
-import os
-import subprocess
-import sys
 import time
 from datetime import UTC, datetime
 from pathlib import Path
@@ -13,15 +9,16 @@ from typing import Any
 import pytest
 
 from schemas.codec import decode_events
-from schemas.topics import EVENT_KINDS, event_topic
+from schemas.topics import OUTPUT_KINDS, event_topic
 from tests.integration.processors.raw_log import (
-    ROOT,
     Log,
     Raw,
     Worker,
     expected,
     merged,
     raw_records,
+    replay,
+    run,
 )
 from tests.integration.services import Kafka
 from tests.processors.market import NS, SYMBOLS, Connection, batches
@@ -40,27 +37,6 @@ def two_runs(seconds: float) -> list[Raw]:
     ]
     line = Connection("binance", epoch=start + 7, line="B")
     return merged(*connections, raw_records(batches(line, seconds=seconds), 1))
-
-
-def replay(log: Log, *arguments: str, **settings: object) -> tuple[int, dict[str, Any]]:
-    """Run the command; return its exit code and its JSON."""
-    done = run(log, "--json", *arguments, **settings)
-    assert done.stdout, done.stderr
-    return done.returncode, json.loads(done.stdout)
-
-
-def run(log: Log, *arguments: str, **settings: object) -> "subprocess.CompletedProcess[str]":
-    """Run the command to its end."""
-    environ = {f"STREAMGAUGE__{key.upper()}": str(value) for key, value in settings.items()}
-    return subprocess.run(
-        [sys.executable, "-m", "streamgauge", "replay", *arguments],
-        cwd=ROOT,
-        env={**os.environ, "STREAMGAUGE_CONFIG": str(log.config), **environ},
-        capture_output=True,
-        text=True,
-        timeout=120,
-        check=False,
-    )
 
 
 async def live(log: Log, records: list[Raw], **settings: Any) -> None:
@@ -89,7 +65,7 @@ async def test_replay_of_a_run_with_a_crash_is_equal(kafka: Kafka, tmp_path: Pat
     code, report = replay(log)
 
     assert (code, report["equal"], report["differences"]) == (0, True, [])
-    assert {row["topic"] for row in report["partitions"]} == set(EVENT_KINDS)
+    assert {row["topic"] for row in report["partitions"]} == set(OUTPUT_KINDS)
     computed = sum(row["computed_records"] for row in report["partitions"])
     assert computed == sum(len(marks) for marks in expected(records).values())
     assert computed == sum(row["stored_records"] for row in report["partitions"])
@@ -203,15 +179,23 @@ async def test_replay_writes_the_recomputed_topics(kafka: Kafka, tmp_path: Path)
     assert "holds records already" in refused.stderr
 
 
+TOO_LITTLE = """
+import processors.worker as worker
+worker.check_warmup = lambda settings: None
+import sys, streamgauge
+sys.argv = ["streamgauge", "process"]
+streamgauge.main()
+"""
+
+
 async def test_replay_sees_a_worker_that_warmed_up_too_little(kafka: Kafka, tmp_path: Path) -> None:
     """The promise of the warm-up can be broken, and a replay shows it."""
     log = Log(kafka.bootstrap, tmp_path, "binance")
     records = [raw for raw in two_runs(seconds=100) if raw.exchange == "binance"]
     half = len(records) // 3
     await live(log, records[:half])
-    short: dict[str, Any] = {"processor__warmup_s": 3, "producer__snapshot_interval_s": 1}
     await log.write(records[half:])
-    with Worker(log, "second", **short) as worker:
+    with Worker(log, "second", program=TOO_LITTLE, processor__warmup_s=3) as worker:
         await log.wait_committed()
         worker.terminate()
 
