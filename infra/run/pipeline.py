@@ -95,7 +95,7 @@ class LocalPipeline:
     ) -> None:
         self._folder = folder
         self._settings = settings
-        self._screen = screen
+        self.screen = screen
         self._kafka = KafkaServer(folder / "kafka", _preferred(settings.kafka.bootstrap))
         self._clickhouse = ClickHouseServer(
             folder / "clickhouse", _preferred(f":{settings.clickhouse.port}")
@@ -110,6 +110,8 @@ class LocalPipeline:
         self._has_config = False
         self.looking = False
         """Everything runs, and the end has not begun."""
+        self.produced = False
+        """Frames may have been recorded in Kafka."""
         self.problems: list[str] = []
 
     async def run(self, seconds: int | None, stop: asyncio.Event) -> Report:
@@ -129,7 +131,7 @@ class LocalPipeline:
                 self.looking = False
                 return await self._end(watch, client, time.monotonic() - started)
             finally:
-                self._screen.close()
+                self.screen.close()
                 await watch.stop()
                 client.close()
         finally:
@@ -143,7 +145,7 @@ class LocalPipeline:
             (self._clickhouse, "ClickHouse"),
             (self._simulator, "simulated exchanges"),
         ):
-            self._screen.step(f"starting {what}")
+            self.screen.step(f"starting {what}")
             await asyncio.to_thread(server.start)
         self._since_ns = time.time_ns()
 
@@ -186,7 +188,7 @@ class LocalPipeline:
         return client
 
     async def _prepare(self) -> None:
-        self._screen.step("topics and tables")
+        self.screen.step("topics and tables")
         await asyncio.gather(
             asyncio.to_thread(complete, self.config, "topics"),
             asyncio.to_thread(complete, self.config, "migrate"),
@@ -194,16 +196,17 @@ class LocalPipeline:
 
     async def _start_stages(self) -> None:
         for kind in (SinkStage, ProcessorStage, ProducerStage):
-            self._screen.step(f"starting {kind.name}")
+            self.screen.step(f"starting {kind.name}")
             stage = kind(self._folder / kind.name, self.config)
+            self.produced = self.produced or kind is ProducerStage
             self._stages[kind.name] = stage
             await asyncio.to_thread(stage.start)
-        self._screen.step(
+        self.screen.step(
             f"everything runs: Kafka {self._kafka.bootstrap}, ClickHouse {self._clickhouse.url}, "
             f"the simulator's truth {self._simulator.truth_url}; settings in {self.config}"
         )
         pages = ", ".join(f"{name} {stage.url}" for name, stage in self._stages.items())
-        self._screen.step(f"health and metrics (/live /ready /metrics): {pages}")
+        self.screen.step(f"health and metrics (/live /ready /metrics): {pages}")
 
     # -- run --
 
@@ -231,7 +234,7 @@ class LocalPipeline:
                 memory=self._usage.rss_mb,
                 tops=await asyncio.to_thread(watch.tops),
             )
-            self._screen.show(view)
+            self.screen.show(view)
             left = LOOK_S if seconds is None else min(LOOK_S, seconds - elapsed)
             with contextlib.suppress(TimeoutError):
                 await asyncio.wait_for(stop.wait(), max(left, 0.05))
@@ -254,18 +257,18 @@ class LocalPipeline:
     # -- end --
 
     async def _end(self, watch: Watch, client: Client, seconds: float) -> Report:
-        self._screen.close()
+        self.screen.close()
         await self._stop_stage("produce")
         lag = await self._drained(watch, "raw")
         await self._stop_stage("process")
         lag = await self._drained(watch, "events")
         await self._stop_stage("sink")
-        self._screen.step("comparing ClickHouse with the simulator's truth")
+        self.screen.step("comparing ClickHouse with the simulator's truth")
         url = self._simulator.truth_url
         truth = await compare(client, url, self._compared(), since_ns=self._since_ns)
         flow = await asyncio.to_thread(watch.flow, self._since_ns, self._since_ns)
         for example in truth.examples:
-            self._screen.problem(example)
+            self.screen.problem(example)
         return self._report(seconds, watch, flow, lag, truth)
 
     def _compared(self) -> dict[str, Venue]:
@@ -317,7 +320,7 @@ class LocalPipeline:
 
     async def _stop_stage(self, name: str) -> None:
         stage = self._stages[name]
-        self._screen.step(f"ending {name}")
+        self.screen.step(f"ending {name}")
         self._ended.add(name)
         code = await asyncio.to_thread(stage.stop)
         if code:

@@ -46,7 +46,7 @@ class Screen:
 
     def show(self, view: View) -> None:
         """Show one view."""
-        if self._console.is_terminal:
+        if self._console.is_terminal and not self._console.is_dumb_terminal:
             if self._live is None:
                 self._live = Live(console=self._console, refresh_per_second=2, transient=True)
                 self._live.start()
