@@ -34,8 +34,8 @@ REST_PATHS = {"deribit": "/api/v2", "binance": "/api/v3", "kraken": "/0"}
 class Simulator:
     """Venues with a known truth, behind ports of this machine.
 
-    `addresses` holds per venue `{"ws", "rest", "port", "symbols"}` and the control URL, once
-    started.
+    `addresses` holds, once started, per venue `websocket_url` and `rest_url` as the settings of an
+    exchange want them, `rest_api` with the path that other clients want, `port` and `symbols`.
     """
 
     def __init__(self, settings: Settings) -> None:
@@ -82,8 +82,9 @@ class Simulator:
         for name, venue in self.venues.items():
             port = await self._serve(name, venue.app)
             self.addresses[name] = {
-                "ws": f"ws://{settings.host}:{port}{SOCKET_PATHS[name]}",
-                "rest": f"http://{settings.host}:{port}{REST_PATHS[name]}",
+                "websocket_url": f"ws://{settings.host}:{port}{SOCKET_PATHS[name]}",
+                "rest_url": f"http://{settings.host}:{port}",
+                "rest_api": f"http://{settings.host}:{port}{REST_PATHS[name]}",
                 "port": port,
                 "symbols": list(venue.markets),
             }

@@ -32,7 +32,7 @@ COMMANDS: Final = {
     "rebuild": ("infra.cli.rebuild", "Rebuild books from recorded frames."),
     "replay": ("infra.cli.replay", "Recompute events from raw topics and compare."),
     "reconcile": ("infra.cli.reconcile", "Prove that every record became rows, once."),
-    "doctor": ("infra.cli.doctor", "Check settings, servers and clock, and say what to do."),
+    "doctor": ("infra.cli.doctor", "Check settings, servers, symbols and clock."),
 }
 """Name of each subcommand, its module, and its line in the help."""
 

@@ -169,7 +169,7 @@ def table(simulator: Simulator, seen: dict[str, int], elapsed_s: float) -> Table
         seen[name] = sent
         shown.add_row(
             f"[bold]{name}[/bold]",
-            str(simulator.addresses[name]["ws"]),
+            str(simulator.addresses[name]["websocket_url"]),
             str(len(venue.markets)),
             str(len(venue.connections)),
             f"{rate:,.0f}",

@@ -158,8 +158,8 @@ class LocalPipeline:
             given = settings.exchanges.get(name, ExchangeSettings())
             exchanges[name] = tree(
                 given,
-                websocket_url=venue.ws,
-                rest_url=f"http://127.0.0.1:{venue.port}",
+                websocket_url=venue.websocket_url,
+                rest_url=venue.rest_url,
                 symbols=venue.symbols,
             )
         self._settings = tree(
