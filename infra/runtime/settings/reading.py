@@ -40,6 +40,7 @@ class SettingsError(Exception):
 
     def __init__(self, key: str, problem: str, *, allowed: str = "", source: str = "") -> None:
         self.key = key
+        self.problem = problem
         self.allowed = allowed
         self.source = source
         place = f" ({source})" if source else ""
@@ -85,6 +86,18 @@ def find_file(
         return Path(named)
     candidates = ((folder or Path()) / name for name in USUAL_FILES)
     return next((path for path in candidates if path.is_file()), None)
+
+
+def is_secret(key: str) -> bool:
+    """Say whether a key such as `kafka.sasl_password` is a secret."""
+    section, _, name = key.partition(".")
+    sections = {field.name: field.type for field in msgspec.structs.fields(Settings)}
+    table = sections.get(section)
+    if not (isinstance(table, type) and issubclass(table, Section)):
+        return False
+    return any(
+        field.name == name and field.type is Secret for field in msgspec.structs.fields(table)
+    )
 
 
 def _parsed(path: Path) -> dict[str, Any]:
