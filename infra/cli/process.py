@@ -36,4 +36,4 @@ async def _check_topics(settings: Settings, topics: list[str]) -> None:
         there = await broker.partition_counts(topics)
     missing = [topic for topic in topics if topic not in there]
     if missing:
-        raise Failure(f"no topic {', '.join(missing)}: make them with `streamgauge topics`")
+        raise Failure(f"no topic {', '.join(missing)}", "Make them with `streamgauge topics`.")
