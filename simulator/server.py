@@ -12,7 +12,7 @@ from typing import Self
 from aiohttp import WSCloseCode, web
 
 from simulator.control import Control
-from simulator.injector import KINDS, Injector
+from simulator.injector import KINDS, Injector, possible_kinds
 from simulator.settings import Settings, SettingsError
 from simulator.truth import Truth
 from simulator.venue import Venue
@@ -43,6 +43,10 @@ class Simulator:
         unknown = [kind for kind in settings.fault_kinds if kind not in KINDS]
         if unknown:
             raise SettingsError(f"fault_kinds: {unknown[0]!r} is not one of {', '.join(KINDS)}")
+        if settings.fault_kinds and not settings.faults_per_minute:
+            raise SettingsError("fault_kinds says which: it needs faults_per_minute above 0")
+        if settings.fault_kinds and not possible_kinds(settings.fault_kinds, settings.venues()):
+            raise SettingsError("fault_kinds: corrupt_checksum needs the venue kraken")
         self.settings = settings
         self.venues: dict[str, Venue] = {}
         self.addresses: dict[str, dict[str, object]] = {}
