@@ -10,7 +10,6 @@ import re
 import tomllib
 from collections.abc import Mapping
 from pathlib import Path
-from types import UnionType
 from typing import Any, Final, TypeVar, get_args, get_origin
 
 import msgspec
@@ -173,12 +172,6 @@ def _leaf(annotation: Any, value: Any, path: tuple[str, ...], source: str) -> An
 def _from_text(annotation: Any, text: str) -> Any:
     if get_origin(annotation) is tuple:
         return [item.strip() for item in text.split(",")] if text.strip() else []
-    if isinstance(annotation, UnionType):
-        # An exchange's own key may be of several types: a number or a truth is written as one.
-        try:
-            return msgspec.json.decode(text, type=bool | int | float)
-        except msgspec.DecodeError:
-            return text
     return text
 
 
