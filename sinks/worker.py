@@ -225,8 +225,10 @@ class SinkWorker:
             await self._assignment.restart(again)
 
     async def _end(self) -> None:
+        started = time.monotonic()
         timeout_s = self._settings.sink.stop_timeout_ms / 1000
         await self._assignment.give_up_all(timeout_s)
+        log.info("stopped", seconds=round(time.monotonic() - started, 3))
 
     async def _disconnect(self) -> None:
         for close in (
