@@ -8,6 +8,7 @@ clean end leaves no lag, and whatever is missing then is missing for good.
 
 import asyncio
 import contextlib
+import os
 import time
 from collections import deque
 from pathlib import Path
@@ -19,7 +20,7 @@ from clickhouse_connect.driver.client import Client
 
 from infra.local.clickhouse.process import ClickHouseServer
 from infra.local.kafka import KafkaServer
-from infra.local.process import LocalServer, PortTakenError, check_port
+from infra.local.process import LocalServer, PortTakenError, check_port, lock_folder, sign
 from infra.run.screen import Screen, View
 from infra.run.stages import (
     ProcessorStage,
@@ -115,7 +116,17 @@ class LocalPipeline:
         self.problems: list[str] = []
 
     async def run(self, seconds: int | None, stop: asyncio.Event) -> Report:
-        """Run for `seconds` (None: until `stop`), end in order, and report."""
+        """Run for `seconds` (None: until `stop`), end in order, and report.
+
+        Raises:
+            ServerError: a server did not start, or another run owns the folder.
+            StageEndedError: a stage or server ended by itself.
+        """
+        with await asyncio.to_thread(lock_folder, self._folder, "streamgauge run") as lock:
+            sign(lock, os.getpid())
+            return await self._run(seconds, stop)
+
+    async def _run(self, seconds: int | None, stop: asyncio.Event) -> Report:
         try:
             await self._start_servers()
             self._write_settings()
@@ -140,8 +151,9 @@ class LocalPipeline:
     # -- start --
 
     async def _start_servers(self) -> None:
+        fetches = "" if self._kafka.is_fetched else " (the first start fetches it)"
         for server, what in (
-            (self._kafka, "Kafka (the first start fetches it)"),
+            (self._kafka, f"Kafka{fetches}"),
             (self._clickhouse, "ClickHouse"),
             (self._simulator, "simulated exchanges"),
         ):
