@@ -147,6 +147,9 @@ def _print_table(file: Path, rebuilt: Rebuilt) -> None:
         f"{_counted(rebuilt.frames, 'frame')}, {_counted(rebuilt.trades, 'trade')}, "
         f"{rebuilt.decode_errors:,} that could not be read, {_counted(len(rebuilt.books), 'book')}"
     )
+    if rebuilt.ignored:
+        counted = (f"{name} {count:,}" for name, count in rebuilt.ignored.items())
+        console.print(Text(f"not needed: {', '.join(counted)}"))
     if rebuilt.books:
         table = Table(box=None, header_style="bold", pad_edge=False, padding=(0, 2, 0, 0))
         for name in _COLUMNS:
