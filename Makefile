@@ -18,8 +18,10 @@ setup: ## Make .venv from the locked packages (PYTHON=... names a Python 3.11 to
 
 .PHONY: run
 run: setup ## Run the whole pipeline on this machine; SECONDS=60 ends it by itself
-	@# In a job of its own: Ctrl-C ends the pipeline in order, and make sees how it ended.
-	@set -m; $(BIN)/streamgauge run $(if $(SECONDS),--seconds $(SECONDS)) || exit
+	@# On a terminal in a job of its own: Ctrl-C reaches the pipeline alone, which ends in order, and
+	@# make sees how it ended. Elsewhere in make's place: what ends make, or its group, ends it, too.
+	@run=($(BIN)/streamgauge run --with-parent $(if $(SECONDS),--seconds $(SECONDS))); \
+	[ -t 0 ] || exec "$${run[@]}"; set -m; "$${run[@]}" || exit
 
 .PHONY: check
 check: setup lint types imports quick bench-smoke ## Everything that must be green before a commit

@@ -46,4 +46,16 @@ class Close(msgspec.Struct, frozen=True):
     abort: bool = False
 
 
-Action = Record | Send | Ping | Fetch | Close
+class Tell(msgspec.Struct, frozen=True):
+    """Tell people, in the process' own log, what the venue said, or that it says nothing.
+
+    `event` is one of few words, `about` a symbol, channel or list of them; the frames that show it
+    are in the raw log anyway.
+    """
+
+    event: str
+    about: str
+    text: str
+
+
+Action = Record | Send | Ping | Fetch | Close | Tell

@@ -34,6 +34,7 @@ from core.protocol import (
     TradePrint,
     Transport,
 )
+from core.told import Told
 from core.wire import PAYLOAD_MAX
 
 
@@ -46,6 +47,8 @@ class SessionSettings(msgspec.Struct, frozen=True):
     acknowledge_timeout_ns: int = 10_000_000_000
     acknowledge_cap_ns: int = 300_000_000_000
     farewell_ns: int = 2_000_000_000
+    no_book_ns: int = 30_000_000_000
+    """A symbol without a book for this long after its subscription is told of."""
 
 
 class _Phase(Enum):
@@ -89,6 +92,7 @@ class Session:
         self._subscribes = 0
         self._next_id = 1
         self._asks: dict[str, range] = {}
+        self._told = Told(settings.no_book_ns)
         self._leaving: set[int] = set()
         self._leave_by = NEVER
 
@@ -215,6 +219,8 @@ class Session:
             self._ping(now, actions)
         if now >= self._acknowledged_by:
             self._repeat_missing(now, actions)
+        if now >= self._told.deadline:
+            actions.extend(self._told.absent(self.guard.never_live()))
         for need in self.guard.advance(now):
             self._ask(need, actions)
 
@@ -293,18 +299,19 @@ class Session:
             self.missing.difference_update(message.channels)
             for symbol, depth in message.depths:
                 self.guard.depth(symbol, depth)
+            for channel, reason in message.refused:
+                actions.extend(self._told.once("subscription_refused", channel, reason))
             return self._confirmed(message.id) or self._not_carried(message, now)
         elif isinstance(message, Answer):
             actions.extend(self._answered(message.id, now))
             if message.error:
                 return self._refused(message, now, actions)
             return self._confirmed(message.id)
-        elif (
-            isinstance(message, Notice)
-            and message.ends_connection
-            and self._phase is _Phase.RUNNING
-        ):
-            self._end(actions, Close(f"the venue announced: {message.text}"[:100]))
+        elif isinstance(message, Notice):
+            if not message.ends_connection:
+                actions.extend(self._told.once("exchange_says", "", message.text))
+            elif self._phase is _Phase.RUNNING:
+                self._end(actions, Close(f"the venue announced: {message.text}"[:100]))
         return False
 
     def _answered(self, ping_id: int, now: int) -> Sequence[Action]:
@@ -367,6 +374,7 @@ class Session:
         self._acknowledged_by = now + self._acknowledge_wait if self.missing else NEVER
         if not self._is_subscribed:
             self._is_subscribed = True
+            self._told.subscribed(now)
             self.guard.subscribed(now)
 
     def _take_ids(self, count: int) -> range:
@@ -388,6 +396,7 @@ class Session:
                 self._plan_at,
                 self._ping_at,
                 self._acknowledged_by,
+                self._told.deadline,
                 self.guard.next_deadline(),
             )
         elif self._phase is _Phase.LEAVING:

@@ -70,6 +70,7 @@ class _Watch:
         "state",
         "step",
         "symbol",
+        "was_live",
     )
 
     def __init__(self, symbol: str, book: BookSync, backoff: Backoff) -> None:
@@ -82,6 +83,7 @@ class _Watch:
         self.renew_at = NEVER
         self.renewing = False
         self.live_at: int | None = None
+        self.was_live = False
         self.fault: Resync | None = None
 
 
@@ -114,6 +116,10 @@ class Guard:
     def live(self) -> int:
         """How many books can be continued."""
         return sum(watch.state is BookState.LIVE for watch in self._watches.values())
+
+    def never_live(self) -> list[str]:
+        """Return the symbols whose book has never been there, as happens to misspelt ones."""
+        return [watch.symbol for watch in self._watches.values() if not watch.was_live]
 
     def message(self, message: Delta | Snapshot, now: int) -> bool:
         """Follow a change or a snapshot; say whether `advance` should be called.
@@ -228,6 +234,7 @@ class Guard:
         """Decide what a changed state or a fault means."""
         state = watch.state = watch.book.state
         if state is BookState.LIVE:
+            watch.was_live = True
             if watch.live_at is None:
                 watch.live_at = now
             if watch.step is not _Step.QUEUED:

@@ -159,11 +159,26 @@ class Pacing(msgspec.Struct, frozen=True):
     requests_burst: int
 
 
+class Listing(msgspec.Struct, frozen=True):
+    """The venue's public list of instruments: its REST path, and the key of a symbol in it.
+
+    `respelled`: codes (as listed, as subscribed to) where the list spells them in another way.
+    """
+
+    path: str
+    key: str
+    respelled: tuple[tuple[str, str], ...] = ()
+
+
 class Endpoints(msgspec.Struct, frozen=True):
-    """The venue's public addresses: of its WebSocket with its path, of REST without one."""
+    """The venue's public addresses: of its WebSocket with its path, of REST without one.
+
+    `listing` is for `streamgauge doctor`; None where we know of none.
+    """
 
     websocket: str
     rest: str
+    listing: Listing | None = None
 
 
 class Shard(msgspec.Struct, frozen=True):

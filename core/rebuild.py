@@ -4,7 +4,9 @@ The same pipeline as everywhere, lenient: a recording cannot be asked for a fres
 book goes on after a bad checksum, which is counted. Nothing here opens files.
 """
 
+from collections import Counter
 from collections.abc import Iterable
+from typing import Any, Final, cast
 
 import msgspec
 
@@ -13,8 +15,11 @@ from core.events import BookState
 from core.frames import Frame, FrameKind
 from core.instrument import Instrument
 from core.pipeline import PipelineSettings, ShardPipeline
-from core.protocol import Exchange
+from core.protocol import Exchange, Ignored, Message
 from core.tape import batches
+
+CHANNELS_MAX: Final = 20
+"""Kinds of ignored frames that are named; a kind is whatever a frame says that it is."""
 
 
 class RebuiltBook(msgspec.Struct, frozen=True):
@@ -40,18 +45,23 @@ class RebuiltBook(msgspec.Struct, frozen=True):
 
 
 class Rebuilt(msgspec.Struct, frozen=True):
-    """A recording: frames received, trades, frames that could not be read, books by symbol."""
+    """A recording: frames received, trades, frames that could not be read, books by symbol.
+
+    `ignored`: frames that were understood and not needed, by channel, the most frequent first.
+    """
 
     exchange: str
     frames: int
     trades: int
     decode_errors: int
+    ignored: dict[str, int]
     books: dict[str, RebuiltBook]
 
 
 def rebuild(frames: Iterable[Frame], exchange: Exchange) -> Rebuilt:
     """Feed a recording to a pipeline and return what came of it; books that had data only."""
-    pipeline = ShardPipeline(exchange, PipelineSettings(lenient=True))
+    counting = _Counting(exchange)
+    pipeline = ShardPipeline(cast(Exchange, counting), PipelineSettings(lenient=True))
     received = trades = 0
     for batch in batches(frames, exchange.name):
         received += sum(frame.kind is FrameKind.RECEIVED for frame in batch.frames)
@@ -61,7 +71,24 @@ def rebuild(frames: Iterable[Frame], exchange: Exchange) -> Rebuilt:
         for symbol, instrument in sorted(pipeline.instruments.items())
         if instrument.book_stream.has_frames
     }
-    return Rebuilt(exchange.name, received, trades, pipeline.decode_errors, books)
+    ignored = dict(counting.ignored.most_common(CHANNELS_MAX))
+    return Rebuilt(exchange.name, received, trades, pipeline.decode_errors, ignored, books)
+
+
+class _Counting:
+    """An exchange that counts which of its frames it ignores."""
+
+    def __init__(self, exchange: Exchange) -> None:
+        self.ignored: Counter[str] = Counter()
+        self._exchange = exchange
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._exchange, name)
+
+    def decode(self, payload: bytes) -> list[Message]:
+        messages = self._exchange.decode(payload)
+        self.ignored.update(each.channel for each in messages if isinstance(each, Ignored))
+        return messages
 
 
 def _rebuilt(instrument: Instrument) -> RebuiltBook:

@@ -48,7 +48,7 @@ _LATE_S: Final = 5.0
 
 
 class TopicMissingError(Exception):
-    """A raw topic does not exist; the text is its name."""
+    """Raw topics do not exist; the text is their names."""
 
 
 class DeliverySettings(msgspec.Struct, frozen=True):

@@ -14,7 +14,7 @@ from typing import Final
 
 import msgspec
 
-from core.actions import Action, Close, Fetch, Ping, Record, Send
+from core.actions import Action, Close, Fetch, Ping, Record, Send, Tell
 from core.backoff import Backoff
 from core.connection import Session
 from core.frames import CloseReason, Frame, FrameKind, Resync, TickStatus
@@ -244,6 +244,9 @@ class Line:
                 self._note(action, wall, mono)
             elif isinstance(action, Fetch):
                 self._fetch(action)
+            elif isinstance(action, Tell):
+                told = msgspec.structs.asdict(action)
+                log.warning(told.pop("event"), shard=self.shard.name, **told)
             elif socket is None:
                 continue
             elif isinstance(action, Send):

@@ -12,6 +12,7 @@ from contextlib import AsyncExitStack
 from typing import Any, Final
 
 from aiokafka.codec import has_lz4, has_zstd
+from aiokafka.errors import KafkaError
 
 from infra.runtime import logs
 from infra.runtime.connections import kafka_arguments
@@ -19,10 +20,12 @@ from infra.runtime.garbage import collect_seldom, keep_present
 from infra.runtime.health import Verdict
 from infra.runtime.process import Runtime
 from infra.runtime.settings import Settings
-from producers.delivery import Delivery, DeliverySettings
+from producers.delivery import Delivery, DeliverySettings, TopicMissingError
+from producers.kafka import missing_topics
 from producers.line import Line, LineState
 from producers.metrics import ProducerMetrics
 from producers.venue import VenuePlan, lines, plan, rest_client
+from schemas.topics import raw_topic
 
 log = logs.logger(__name__)
 
@@ -44,7 +47,7 @@ async def serve(settings: Settings, only: Iterable[str] = ()) -> None:
 
     Raises:
         SettingsError: the settings ask for what cannot be; nothing was connected.
-        TopicMissingError: a raw topic does not exist.
+        TopicMissingError: raw topics do not exist.
         UndeliveredError: Kafka was away at the end, and frames are lost.
     """
     venues = plan(settings, only)
@@ -74,6 +77,8 @@ async def _lines(
     stack: AsyncExitStack,
 ) -> list[Line]:
     made: list[Line] = []
+    await delivery.producer()
+    await _check_topics(venues, settings)
     for venue in venues:
         rest = await stack.enter_async_context(rest_client(venue, settings.producer, metrics))
         made += await lines(venue, settings, delivery, metrics, rest)
@@ -85,6 +90,18 @@ async def _lines(
             url=venue.websocket_url,
         )
     return made
+
+
+async def _check_topics(venues: Sequence[VenuePlan], settings: Settings) -> None:
+    topics = [raw_topic(venue.exchange.name, settings.topics.prefix) for venue in venues]
+    try:
+        missing = await missing_topics(kafka_arguments(settings.kafka), topics)
+    except KafkaError as error:
+        # Away again: whoever needs a topic waits for it.
+        log.warning("topics_not_checked", error=f"{type(error).__name__}: {error}"[:200])
+        return
+    if missing:
+        raise TopicMissingError(", ".join(missing))
 
 
 async def _run(

@@ -76,9 +76,6 @@ def _plan_one(
     exchange: Exchange, settings: ExchangeSettings, producer: ProducerSettings
 ) -> VenuePlan:
     key = f"exchanges.{exchange.name}"
-    if settings.options:
-        option = min(settings.options)
-        raise SettingsError(f"{key}.options.{option}", "is not an option of this exchange")
     shards = exchange.plan(
         settings.symbols,
         per_shard=settings.symbols_per_shard,

@@ -17,6 +17,15 @@ from simulator.injector import InjectionError, Injector
 from simulator.truth import Truth
 from simulator.venue import Handler, Venue
 
+PATHS = {
+    "GET /truth/status": "counters of every venue and socket",
+    "GET /truth/trades?venue=V&symbol=S[&since=SEQUENCE]": "the trades, a JSON line each",
+    "GET /truth/states?venue=V&symbol=S[&since_ns=T&until_ns=T]": "the book's numbers and times",
+    "POST /truth/books": "books at numbers: venue, symbol, at (a list), depth (25)",
+    "GET /truth/ledger": "the faults so far",
+    "POST /inject": "begin a fault: kind, venue, and more as docs/simulator.md says",
+}
+"""What the port answers, and with what; `GET /` shows it."""
 POINTS_MAX = 100_000  # sequence numbers in one question
 DEPTH_MAX = 10_000
 STATES_MAX = 100_000
@@ -42,12 +51,16 @@ class Control:
         self._started = time.monotonic()
         self.skipped_s = 0.0  # simulated time left out because the process could not keep up
         self.app = web.Application(middlewares=[guard], client_max_size=BODY_BYTES_MAX)
+        self.app.router.add_get("/", self._paths)
         self.app.router.add_get("/truth/trades", self._trades)
         self.app.router.add_post("/truth/books", self._books)
         self.app.router.add_get("/truth/states", self._states)
         self.app.router.add_get("/truth/ledger", self._ledger)
         self.app.router.add_get("/truth/status", self._status)
         self.app.router.add_post("/inject", self._inject)
+
+    async def _paths(self, request: web.Request) -> web.Response:
+        return web.json_response(PATHS)
 
     async def _trades(self, request: web.Request) -> web.StreamResponse:
         """All trades of a symbol as JSON lines, oldest first."""
@@ -111,7 +124,7 @@ class Control:
         except (ValueError, RecursionError):
             raise QuestionError("the body must be JSON") from None
         if not isinstance(body, dict):
-            raise QuestionError("the body must be an object with at least kind and venue")
+            raise QuestionError("the body must be an object with at least `kind` and `venue`")
         try:
             entry = self._injector.inject(body)
         except InjectionError as error:
@@ -120,6 +133,8 @@ class Control:
 
     def _folder(self, query: Mapping[str, object]) -> Path:
         name, symbol = query.get("venue"), query.get("symbol")
+        if name is None or symbol is None:
+            raise QuestionError("needs `venue` and `symbol`")
         venue = self._venues.get(str(name))
         if venue is None:
             raise QuestionError(f"venue must be one of {', '.join(self._venues)}")

@@ -10,7 +10,7 @@ import contextlib
 import json
 import logging
 import time
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Iterable, Mapping
 from pathlib import Path
 from random import Random
 
@@ -47,6 +47,7 @@ SOCKET_KINDS = ("disconnect", "half_open", "delay", "garbage", *FRAME_FAULTS)
 VENUE_KINDS = ("refuse", "http_429", "shutdown")
 KINDS = (*SOCKET_KINDS, *VENUE_KINDS)
 CHANNELS = ("book", "trades", "ticker")
+CHECKSUM = ("kraken", "book")  # the venue and channel whose frames carry checksums
 DURATION_S_MAX = 3600.0
 COUNT_MAX = 100_000
 GARBAGE_BYTES_MAX = 64 << 20
@@ -81,8 +82,12 @@ class Request:
         unknown = [key for key in body if key not in known]
         if unknown:
             raise InjectionError(f"unknown key {unknown[0]!r}, allowed {', '.join(known)}")
-        if self.kind == "corrupt_checksum" and self.venue.name != "kraken":
-            raise InjectionError("corrupt_checksum: only kraken sends checksums")
+        if self.kind == "corrupt_checksum":
+            if self.venue.name != CHECKSUM[0]:
+                raise InjectionError("corrupt_checksum: only kraken sends checksums")
+            if self.channel not in (None, CHECKSUM[1]):
+                raise InjectionError("corrupt_checksum: only the channel book has checksums")
+            self.channel = CHECKSUM[1]
 
 
 class Injector:
@@ -275,23 +280,28 @@ class Injector:
     async def follow_schedule(self, faults_per_minute: float, kinds: tuple[str, ...]) -> None:
         """Inject random faults at a mean rate until cancelled; `kinds` empty means all."""
         draw = self._random
+        possible = possible_kinds(kinds or KINDS, self._venues)
         while True:
             await asyncio.sleep(draw.expovariate(faults_per_minute / 60))
-            body = self._random_request(kinds or KINDS)
+            body = self.random_request(possible)
             with contextlib.suppress(InjectionError):  # nobody there to be hurt: next time
                 self.inject(body)
 
-    def _random_request(self, kinds: tuple[str, ...]) -> dict[str, object]:
+    def random_request(self, kinds: tuple[str, ...]) -> dict[str, object]:
+        """Return a fault of one of these kinds, as it would be asked for."""
         draw = self._random
         kind = draw.choice(kinds)
-        venue = "kraken" if kind == "corrupt_checksum" else draw.choice(sorted(self._venues))
+        with_checksum = kind == "corrupt_checksum"
+        venue = CHECKSUM[0] if with_checksum else draw.choice(sorted(self._venues))
         body: dict[str, object] = {"kind": kind, "venue": venue}
-        if venue not in self._venues:
-            return body
         body["duration_s"] = round(draw.uniform(0.5, 8.0), 3)
         if kind in FRAME_FAULTS:
             held = sorted(
-                {(channel.market.symbol, channel.kind) for channel in self._channels(venue)}
+                {
+                    (channel.market.symbol, channel.kind)
+                    for channel in self._channels(venue)
+                    if channel.kind == CHECKSUM[1] or not with_checksum
+                }
             )
             if held:
                 body["symbol"], body["channel"] = draw.choice(held)
@@ -309,9 +319,17 @@ class Injector:
         return list(self._venues[venue].channels.values())
 
 
+def possible_kinds(kinds: Iterable[str], venues: Iterable[str]) -> tuple[str, ...]:
+    """Return the kinds that can happen at one of these venues at least."""
+    has_checksums = CHECKSUM[0] in venues
+    return tuple(kind for kind in kinds if kind != "corrupt_checksum" or has_checksums)
+
+
 def choice(body: Mapping[str, object], key: str, allowed: tuple[str, ...]) -> str:
     """Return a text that must be one of those allowed."""
     value = body.get(key)
+    if value is None:
+        raise InjectionError(f"needs `{key}`, one of {', '.join(allowed[:20])}")
     if not isinstance(value, str) or value not in allowed:
         shown = ", ".join(allowed[:20])
         raise InjectionError(f"{key} must be one of {shown}, got {str(value)[:50]!r}")

@@ -12,7 +12,7 @@ from typing import Self
 from aiohttp import WSCloseCode, web
 
 from simulator.control import Control
-from simulator.injector import KINDS, Injector
+from simulator.injector import KINDS, Injector, possible_kinds
 from simulator.settings import Settings, SettingsError
 from simulator.truth import Truth
 from simulator.venue import Venue
@@ -34,8 +34,8 @@ REST_PATHS = {"deribit": "/api/v2", "binance": "/api/v3", "kraken": "/0"}
 class Simulator:
     """Venues with a known truth, behind ports of this machine.
 
-    `addresses` holds per venue `{"ws", "rest", "port", "symbols"}` and the control URL, once
-    started.
+    `addresses` holds, once started, per venue `websocket_url` and `rest_url` as the settings of an
+    exchange want them, `rest_api` with the path that other clients want, `port` and `symbols`.
     """
 
     def __init__(self, settings: Settings) -> None:
@@ -43,6 +43,10 @@ class Simulator:
         unknown = [kind for kind in settings.fault_kinds if kind not in KINDS]
         if unknown:
             raise SettingsError(f"fault_kinds: {unknown[0]!r} is not one of {', '.join(KINDS)}")
+        if settings.fault_kinds and not settings.faults_per_minute:
+            raise SettingsError("fault_kinds says which: it needs faults_per_minute above 0")
+        if settings.fault_kinds and not possible_kinds(settings.fault_kinds, settings.venues()):
+            raise SettingsError("fault_kinds: corrupt_checksum needs the venue kraken")
         self.settings = settings
         self.venues: dict[str, Venue] = {}
         self.addresses: dict[str, dict[str, object]] = {}
@@ -82,8 +86,9 @@ class Simulator:
         for name, venue in self.venues.items():
             port = await self._serve(name, venue.app)
             self.addresses[name] = {
-                "ws": f"ws://{settings.host}:{port}{SOCKET_PATHS[name]}",
-                "rest": f"http://{settings.host}:{port}{REST_PATHS[name]}",
+                "websocket_url": f"ws://{settings.host}:{port}{SOCKET_PATHS[name]}",
+                "rest_url": f"http://{settings.host}:{port}",
+                "rest_api": f"http://{settings.host}:{port}{REST_PATHS[name]}",
                 "port": port,
                 "symbols": list(venue.markets),
             }

@@ -141,10 +141,10 @@ class TapeServer:
         return {
             "ready": True,
             "speed": self._speed,
-            "rest": f"http://127.0.0.1:{self.port}",
+            "rest_url": f"http://127.0.0.1:{self.port}",
             "tapes": {
                 name: {
-                    "ws": f"ws://127.0.0.1:{self.port}/{name}",
+                    "websocket_url": f"ws://127.0.0.1:{self.port}/{name}",
                     "frames": tape.frames,
                     "bodies": sum(map(len, tape.bodies.values())),
                 }

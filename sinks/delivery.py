@@ -17,7 +17,7 @@ from typing import Any, Final
 import msgspec
 from aiokafka import TopicPartition
 from aiokafka.errors import KafkaError
-from clickhouse_connect.driver.exceptions import ClickHouseError
+from clickhouse_connect.driver.exceptions import ClickHouseError, OperationalError
 from urllib3.exceptions import HTTPError
 
 from core.backoff import Backoff
@@ -25,11 +25,12 @@ from core.blocks import Announcement, Block
 from core.letters import DeadLetter
 from core.rows import COLUMNS, TIMES
 from infra.runtime import logs
+from infra.runtime.reasons import cause
 from infra.runtime.settings import SinkSettings
 from sinks.commits import Committer
 from sinks.letters import LetterBox
 from sinks.metrics import SinkMetrics
-from sinks.store import Store, is_refusal, is_refusal_of_values
+from sinks.store import Store, is_missing, is_refusal, is_refusal_of_values
 from sinks.threads import in_thread
 
 log = logs.logger(__name__)
@@ -42,6 +43,8 @@ QUESTIONS: Final = 4
 """Questions that may be under way at once: a start asks for every partition."""
 _TRANSIENT: Final = (ClickHouseError, HTTPError, OSError, KafkaError)
 _MS: Final = 1_000_000
+_POOL: Final = "ConnectionPool("
+"""What urllib3 begins with where there is no answer."""
 _REQUEST: Final = re.compile(
     r" with url: \S+| \(for url \S+\)|Received ClickHouse exception, code: \d+, server response: "
 )
@@ -186,9 +189,7 @@ class Delivery:
                 if refusals >= REFUSALS:
                     self._metrics.refusals.labels(parcel.partition.topic).inc()
                     of_rows = step == self._store_rows and is_refusal_of_values(error)
-                    raise (RowsRefusedError if of_rows else RefusedError)(
-                        _summary(error)
-                    ) from error
+                    raise (RowsRefusedError if of_rows else RefusedError)(summary(error)) from error
                 # What became of the attempt is unknown.
                 parcel.check = True
                 self._metrics.failures.labels(parcel.partition.topic).inc()
@@ -213,14 +214,14 @@ class Delivery:
             await in_thread(lambda: self._store.insert_account(parcel.block, check=parcel.check))
 
     async def _wait(self, backoff: Backoff, trouble: Trouble, what: str, error: Exception) -> None:
-        trouble(_summary(error))
+        trouble(summary(error))
         wait_s = backoff.wait(random.random()) / 1e9
         log.warning(
             "attempt_failed",
             what=what,
             attempt=backoff.attempts,
             again_in_s=round(wait_s, 3),
-            error=_summary(error),
+            error=summary(error),
         )
         await asyncio.sleep(wait_s)
 
@@ -239,7 +240,11 @@ class Delivery:
             metrics.observe_latency(topic, received)
 
 
-def _summary(error: Exception) -> str:
+def summary(error: Exception) -> str:
+    """Return what went wrong, for logs and `/ready`, in at most a few hundred characters."""
+    if isinstance(error, OperationalError | HTTPError) and _POOL in str(error):
+        return f"ClickHouse does not answer: {cause(str(error))}"
     # The address of a request is long, as are the words before an answer: both push out the cause.
     text = _REQUEST.sub("", " ".join(str(error).split()))
-    return f"{type(error).__name__}: {text[:300]}"
+    advice = "; `streamgauge migrate` makes it" if is_missing(error) else ""
+    return f"{type(error).__name__}: {text[:300]}{advice}"

@@ -86,6 +86,14 @@ Source: ClickHouse src/Common/ErrorCodes.cpp.
 """
 
 
+_UNKNOWN_TABLE: Final = 60
+_UNKNOWN_DATABASE: Final = 81
+
+
+class NoDatabaseError(Exception):
+    """The database does not exist: nobody has made it, or it is called otherwise."""
+
+
 class UnseenError(ClickHouseError):
     """Rows that were accepted are not there to be read: a replica is late, or rows were deleted."""
 
@@ -95,6 +103,12 @@ class Stored(msgspec.Struct, frozen=True):
 
     end: int
     marks: Marks
+
+
+def is_missing(error: Exception) -> bool:
+    """Say whether the database or a table does not exist."""
+    known = (_UNKNOWN_TABLE, _UNKNOWN_DATABASE)
+    return isinstance(error, DatabaseError) and error.code in known
 
 
 def is_refusal(error: Exception) -> bool:
@@ -130,9 +144,18 @@ class Store:
             client.close()
 
     def missing_columns(self) -> list[str]:
-        """Return `table.column` of everything that this version writes and the database lacks."""
+        """Return `table.column` of everything that this version writes and the database lacks.
+
+        Raises:
+            NoDatabaseError: there is no such database.
+        """
         sql = "SELECT table, name FROM system.columns WHERE database = currentDatabase()"
-        found = {(table, name) for table, name in self._rows(sql)}
+        try:
+            found = {(table, name) for table, name in self._rows(sql)}
+        except DatabaseError as error:
+            if error.code == _UNKNOWN_DATABASE:
+                raise NoDatabaseError(self._database) from error
+            raise
         return [
             f"{table.name}.{column.name}"
             for table in tables().values()

@@ -30,7 +30,7 @@ from sinks.delivery import Delivery, Step
 from sinks.letters import LetterBox
 from sinks.metrics import SinkMetrics
 from sinks.partition import PartitionSink, State
-from sinks.store import Store
+from sinks.store import NoDatabaseError, Store
 
 log = logs.logger(__name__)
 
@@ -51,7 +51,7 @@ _NS_PER_MS: Final = 1_000_000
 
 
 class DatabaseNotReadyError(Exception):
-    """The database lacks what this version writes."""
+    """The database is not there, or lacks what this version writes."""
 
 
 class SinkWorker:
@@ -101,7 +101,7 @@ class SinkWorker:
         """Store events until the process is asked to stop.
 
         Raises:
-            DatabaseNotReadyError: tables or columns are missing.
+            DatabaseNotReadyError: the database, tables or columns are missing.
             KafkaConnectionError: no broker answers at the start.
         """
         collect_seldom()
@@ -145,7 +145,11 @@ class SinkWorker:
         if not asking.done():
             asking.cancel()
             return
-        if missing := asking.result():
+        try:
+            missing = asking.result()
+        except NoDatabaseError as error:
+            raise DatabaseNotReadyError(f"there is no database {error}") from error
+        if missing:
             names = ", ".join(missing[:5])
             raise DatabaseNotReadyError(
                 f"database {self._settings.clickhouse.database} lacks {names}"
@@ -224,8 +228,10 @@ class SinkWorker:
             await self._assignment.restart(again)
 
     async def _end(self) -> None:
+        started = time.monotonic()
         timeout_s = self._settings.sink.stop_timeout_ms / 1000
         await self._assignment.give_up_all(timeout_s)
+        log.info("stopped", seconds=round(time.monotonic() - started, 3))
 
     async def _disconnect(self) -> None:
         for close in (

@@ -32,6 +32,7 @@ from core.protocol import (
     Delta,
     Endpoints,
     Ignored,
+    Listing,
     Message,
     Notice,
     Pacing,
@@ -139,7 +140,11 @@ class Binance:
 
     name = "binance"
     aliases = ("binance spot",)
-    endpoints = Endpoints("wss://data-stream.binance.vision/ws", "https://data-api.binance.vision")
+    endpoints = Endpoints(
+        "wss://data-stream.binance.vision/ws",
+        "https://data-api.binance.vision",
+        Listing("/api/v3/exchangeInfo?showPermissionSets=false", "symbol"),
+    )
     capabilities = Capabilities(
         scheme=Scheme.CHAIN,
         bootstrap=Bootstrap.REQUEST,

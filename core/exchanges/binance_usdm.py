@@ -30,6 +30,7 @@ from core.protocol import (
     Delta,
     Endpoints,
     Ignored,
+    Listing,
     Message,
     Notice,
     Pacing,
@@ -138,7 +139,11 @@ class BinanceUsdm:
 
     name = "binance_usdm"
     aliases = ("binance usd-m futures",)
-    endpoints = Endpoints("wss://fstream.binance.com/public/ws", "https://fapi.binance.com")
+    endpoints = Endpoints(
+        "wss://fstream.binance.com/public/ws",
+        "https://fapi.binance.com",
+        Listing("/fapi/v1/exchangeInfo", "symbol"),
+    )
     capabilities = Capabilities(
         scheme=Scheme.CHAIN,
         bootstrap=Bootstrap.REQUEST,

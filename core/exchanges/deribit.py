@@ -36,6 +36,7 @@ from core.protocol import (
     Endpoints,
     Heartbeat,
     Ignored,
+    Listing,
     Message,
     Notice,
     Pacing,
@@ -172,7 +173,11 @@ class Deribit:
 
     name = "deribit"
     aliases: tuple[str, ...] = ()
-    endpoints = Endpoints("wss://www.deribit.com/ws/api/v2", "https://www.deribit.com")
+    endpoints = Endpoints(
+        "wss://www.deribit.com/ws/api/v2",
+        "https://www.deribit.com",
+        Listing("/api/v2/public/get_instruments?currency=any", "instrument_name"),
+    )
     capabilities = Capabilities(
         scheme=Scheme.CHAIN,
         bootstrap=Bootstrap.STREAM,

@@ -34,6 +34,7 @@ from core.protocol import (
     Endpoints,
     Heartbeat,
     Ignored,
+    Listing,
     Message,
     Notice,
     Pacing,
@@ -166,7 +167,11 @@ class Kraken:
 
     name = "kraken"
     aliases = ("kraken spot websocket v2", "kraken v2 and futures")
-    endpoints = Endpoints("wss://ws.kraken.com/v2", "https://api.kraken.com")
+    endpoints = Endpoints(
+        "wss://ws.kraken.com/v2",
+        "https://api.kraken.com",
+        Listing("/0/public/AssetPairs", "wsname", (("XBT", "BTC"), ("XDG", "DOGE"))),
+    )
     capabilities = Capabilities(
         scheme=Scheme.CHECKSUM,
         bootstrap=Bootstrap.STREAM,

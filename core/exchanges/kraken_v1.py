@@ -26,6 +26,7 @@ from core.protocol import (
     Endpoints,
     Heartbeat,
     Ignored,
+    Listing,
     Message,
     Notice,
     Pacing,
@@ -111,7 +112,11 @@ class KrakenV1:
 
     name = "kraken_v1"
     aliases = ("kraken spot websocket v1",)
-    endpoints = Endpoints("wss://ws.kraken.com", "https://api.kraken.com")
+    endpoints = Endpoints(
+        "wss://ws.kraken.com",
+        "https://api.kraken.com",
+        Listing("/0/public/AssetPairs", "wsname"),
+    )
     capabilities = Capabilities(
         scheme=Scheme.CHECKSUM,
         bootstrap=Bootstrap.STREAM,

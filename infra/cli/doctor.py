@@ -2,8 +2,9 @@
 
 import asyncio
 import logging
+from collections.abc import Coroutine
 from pathlib import Path
-from typing import Final
+from typing import TYPE_CHECKING, Any, Final
 
 import click
 import msgspec
@@ -12,6 +13,9 @@ import tomli_w
 from infra.cli.checks import Finding, Status, failed
 from infra.cli.checks.machine import check_disk, check_settings
 from infra.runtime.settings import Settings, effective, load
+
+if TYPE_CHECKING:
+    from core.protocol import Endpoints
 
 _COLOURS: Final = {Status.OK: "green", Status.WARNING: "yellow", Status.FAILED: "red"}
 
@@ -29,7 +33,7 @@ _COLOURS: Final = {Status.OK: "green", Status.WARNING: "yellow", Status.FAILED: 
     help="Where local servers keep their data; its disk is looked at.",
 )
 def command(as_json: bool, show_settings: bool, folder: Path) -> None:
-    """Check settings, Kafka, ClickHouse, clock and disk, and say what to do.
+    """Check settings, Kafka, ClickHouse, symbols, clocks and disk, and say what to do.
 
     Exit code 0 where nothing failed, else 1. It changes nothing.
     """
@@ -58,19 +62,22 @@ async def _findings(folder: Path) -> list[Finding]:
 
 async def _look_outside(settings: Settings) -> list[Finding]:
     from infra.cli.checks.clock import check_clickhouse_clock, check_exchange_clock
+    from infra.cli.checks.exchange import check_exchange
     from infra.cli.checks.servers import check_clickhouse, check_kafka
 
-    exchanges = []
+    exchanges: list[Coroutine[Any, Any, Finding | None]] = []
     findings = []
     for name, exchange in settings.exchanges.items():
         if not exchange.enabled:
             continue
-        if rest_url := exchange.rest_url or _public_rest_url(name):
+        if endpoints := _endpoints(name):
+            rest_url = exchange.rest_url or endpoints.rest
             exchanges.append(check_exchange_clock(name, rest_url))
+            exchanges.append(check_exchange(name, rest_url, endpoints, exchange.symbols))
         else:
-            advice = f"take [exchanges.{name}] away, or see docs/ for how to add an exchange"
+            advice = f"take [exchanges.{name}] away, or see docs/adding-a-venue.md"
             findings.append(failed(f"exchange ({name})", "is not an exchange we know", advice))
-    (kafka, clickhouse, clock), clocks = await asyncio.gather(
+    (kafka, clickhouse, clock), looks = await asyncio.gather(
         asyncio.gather(
             check_kafka(settings),
             asyncio.to_thread(check_clickhouse, settings.clickhouse),
@@ -78,15 +85,16 @@ async def _look_outside(settings: Settings) -> list[Finding]:
         ),
         asyncio.gather(*exchanges),
     )
-    return [*findings, *kafka, *clickhouse, *([clock] if clock else []), *clocks]
+    found = [*kafka, *clickhouse, clock, *looks]
+    return [*findings, *(finding for finding in found if finding is not None)]
 
 
-def _public_rest_url(name: str) -> str:
-    """Return the exchange's own REST address, empty for a name that no module carries."""
+def _endpoints(name: str) -> "Endpoints | None":
+    """Return the exchange's own addresses, None for a name that no module carries."""
     from core.exchanges import exchanges
 
     exchange = exchanges().get(name)
-    return exchange.endpoints.rest if exchange else ""
+    return exchange.endpoints if exchange else None
 
 
 def _print_settings(settings: Settings, *, as_json: bool) -> None:

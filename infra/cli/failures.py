@@ -10,11 +10,10 @@ from typing import IO, Any, Final
 
 import click
 
+from infra.runtime.reasons import cause
 from infra.runtime.settings.reading import SettingsError, load
 
 _CODE: Final = re.compile(r"[Cc]ode:? ?([0-9]+)")
-_SYSTEM: Final = re.compile(r"(?<=\] )[A-Za-z][^'\"()\[\]]*|timed out")
-"""The system's own words, after `[Errno 111] ` or `[SSL: …] `."""
 _MIGRATE: Final = "`streamgauge migrate` makes the database and its tables."
 _LOGIN: Final = "Set clickhouse.user and STREAMGAUGE__CLICKHOUSE__PASSWORD."
 _ADVICE: Final = {60: _MIGRATE, 81: _MIGRATE, 192: _LOGIN, 193: _LOGIN, 194: _LOGIN, 516: _LOGIN}
@@ -92,18 +91,12 @@ def clickhouse_away(reason: str = "") -> Failure:
     """Return the failure of a ClickHouse that does not answer."""
     clickhouse = load().clickhouse
     scheme = "https" if clickhouse.secure else "http"
-    detail = f": {_short(reason)}" if reason else ""
+    detail = f": {cause(reason)}" if reason else ""
     return Failure(
         f"ClickHouse does not answer at {scheme}://{clickhouse.host}:{clickhouse.port}{detail}",
         "Start it with `streamgauge run` or `streamgauge clickhouse`, or set clickhouse.host and "
         "clickhouse.port to those of your server.",
     )
-
-
-def _short(reason: str) -> str:
-    """Return the system's own words where a client wraps them into its objects and addresses."""
-    said = _SYSTEM.findall(reason)
-    return (said[-1] if said else reason.splitlines()[0]).strip()[:200]
 
 
 def clickhouse_refuses(message: str) -> Failure:

@@ -13,7 +13,13 @@ from typing import Any, Final
 import click
 
 from infra.cli.failures import as_failure, in_our_look
-from infra.runtime.settings.reading import FILE_VARIABLE, PREFIX, SettingsError, load
+from infra.runtime.settings.reading import (
+    FILE_VARIABLE,
+    PREFIX,
+    SettingsError,
+    is_secret,
+    load,
+)
 from infra.runtime.settings.sections import Settings
 from streamgauge import __version__
 
@@ -32,7 +38,7 @@ COMMANDS: Final = {
     "rebuild": ("infra.cli.rebuild", "Rebuild books from recorded frames."),
     "replay": ("infra.cli.replay", "Recompute events from raw topics and compare."),
     "reconcile": ("infra.cli.reconcile", "Prove that every record became rows, once."),
-    "doctor": ("infra.cli.doctor", "Check settings, servers and clock, and say what to do."),
+    "doctor": ("infra.cli.doctor", "Check settings, servers, symbols and clock."),
 }
 """Name of each subcommand, its module, and its line in the help."""
 
@@ -122,29 +128,45 @@ def command(ctx: click.Context, config: str | None, overrides: tuple[str, ...]) 
     # what the client of Kafka says about every try.
     logging.getLogger().addHandler(logging.NullHandler())
     _keep_this_machine_direct()
-    _put_in_environment(config, overrides)
+    given = _put_in_environment(config, overrides)
     # The doctor reports wrong settings itself, as one finding among others.
     if ctx.invoked_subcommand != "doctor":
-        ctx.obj = _settings(help_asked=ctx.meta[_HELP_ASKED])
+        ctx.obj = _settings(given, help_asked=ctx.meta[_HELP_ASKED])
 
 
-def _put_in_environment(config: str | None, overrides: tuple[str, ...]) -> None:
-    """Let settings travel in the environment: processes that a subcommand starts have them too."""
+def _put_in_environment(config: str | None, overrides: tuple[str, ...]) -> dict[str, str]:
+    """Let settings travel in the environment: processes that a subcommand starts have them too.
+
+    Returns the variables of `overrides`, each with the option that a message should name.
+    """
     if config:
         os.environ[FILE_VARIABLE] = config
+    given = {}
     for override in overrides:
         key, equals, value = override.partition("=")
+        key = key.strip().lower()
         if not equals or "." not in key:
             raise click.BadParameter(f"{override!r} is not KEY=VALUE", param_hint="--set")
-        os.environ[PREFIX + key.strip().upper().replace(".", "__")] = value
+        variable = PREFIX + key.upper().replace(".", "__")
+        if is_secret(key):
+            # Everybody on this machine can read the arguments of a process.
+            advice = f"is a secret: set it in the environment, {variable}"
+            raise SettingsError(key, advice, source="--set")
+        os.environ[variable] = value
+        given[variable] = f"--set {key}"
+    return given
 
 
-def _settings(*, help_asked: bool) -> Settings | None:
+def _settings(given: dict[str, str], *, help_asked: bool) -> Settings | None:
     try:
         return load()
-    except SettingsError:
+    except SettingsError as error:
         if help_asked:
             return None
+        if option := given.get(error.source):
+            raise SettingsError(
+                error.key, error.problem, allowed=error.allowed, source=option
+            ) from None
         raise
 
 

@@ -8,6 +8,7 @@ import asyncio
 import click
 
 from infra.cli.failures import Failure
+from infra.runtime.logs import logger
 from infra.runtime.settings import Settings, load
 
 
@@ -25,7 +26,12 @@ def command() -> None:
     settings = load()
     app = create_app(settings)
     asyncio.run(_check_topics(settings, list(app.topic_names)))
-    run_worker(app)
+    try:
+        run_worker(app)
+    except SystemExit as end:
+        if not end.code:
+            logger(__name__).info("stopped")
+        raise
 
 
 async def _check_topics(settings: Settings, topics: list[str]) -> None:
@@ -36,4 +42,4 @@ async def _check_topics(settings: Settings, topics: list[str]) -> None:
         there = await broker.partition_counts(topics)
     missing = [topic for topic in topics if topic not in there]
     if missing:
-        raise Failure(f"no topic {', '.join(missing)}: make them with `streamgauge topics`")
+        raise Failure(f"no topic {', '.join(missing)}", "Make them with `streamgauge topics`.")

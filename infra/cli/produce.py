@@ -34,6 +34,6 @@ def command(only: tuple[str, ...]) -> None:
     try:
         run(serve(settings, only))
     except TopicMissingError as error:
-        raise Failure(f"no topic {error}: make it with `streamgauge topics`") from error
+        raise Failure(f"no topic {error}", "Make them with `streamgauge topics`.") from error
     except UndeliveredError as error:
         raise Failure(str(error)) from error

@@ -49,8 +49,8 @@ def command(files: tuple[Path, ...], exchange: str | None, as_json: bool) -> Non
     """Rebuild order books from recorded frames and say how they fared.
 
     FILE is a recording of the form frames-tsv v1, gzip-compressed or plain. Its header names the
-    exchange. A file that cannot be used is reported, the others are done all the same, and the
-    exit code is 1.
+    exchange. A file that cannot be used, or of which no frame can be read, is reported, the others
+    are done all the same, and the exit code is 1.
 
     \b
       streamgauge rebuild session.tsv.gz
@@ -61,12 +61,12 @@ def command(files: tuple[Path, ...], exchange: str | None, as_json: bool) -> Non
             exchange_of(exchange)
         except UnknownExchangeError as error:
             raise click.BadParameter(str(error), param_hint="--exchange") from error
-    failed = 0
+    failed = False
     for file in files:
         try:
             rebuilt = _rebuild_file(file, exchange)
         except _FileError as error:
-            failed += 1
+            failed = True
             Failure(f"{file}: {error}").show()
             continue
         if as_json:
@@ -74,6 +74,12 @@ def command(files: tuple[Path, ...], exchange: str | None, as_json: bool) -> Non
             click.echo(msgspec.json.encode(line))
         else:
             _print_table(file, rebuilt)
+        if 0 < rebuilt.frames <= rebuilt.decode_errors:
+            failed = True
+            Failure(
+                f"{file}: no frame could be read as one of {rebuilt.exchange}'s",
+                "See whether --exchange, or the header's exchange, is right.",
+            ).show()
     if failed:
         sys.exit(1)
 
@@ -138,9 +144,12 @@ def _print_table(file: Path, rebuilt: Rebuilt) -> None:
         console.width = _PLAIN_WIDTH
     console.print(Text.assemble((str(file), "bold"), f" ({rebuilt.exchange})"))
     console.print(
-        f"{rebuilt.frames:,} frames, {rebuilt.trades:,} trades, "
-        f"{rebuilt.decode_errors:,} that could not be read, {len(rebuilt.books):,} books"
+        f"{_counted(rebuilt.frames, 'frame')}, {_counted(rebuilt.trades, 'trade')}, "
+        f"{rebuilt.decode_errors:,} that could not be read, {_counted(len(rebuilt.books), 'book')}"
     )
+    if rebuilt.ignored:
+        counted = (f"{name} {count:,}" for name, count in rebuilt.ignored.items())
+        console.print(Text(f"not needed: {', '.join(counted)}"))
     if rebuilt.books:
         table = Table(box=None, header_style="bold", pad_edge=False, padding=(0, 2, 0, 0))
         for name in _COLUMNS:
@@ -150,6 +159,10 @@ def _print_table(file: Path, rebuilt: Rebuilt) -> None:
             table.add_row(*cells, style="" if book.in_sync else "red")
         console.print(table)
     console.print()
+
+
+def _counted(count: int, what: str) -> str:
+    return f"{count:,} {what}{'' if count == 1 else 's'}"
 
 
 def _cells(symbol: str, book: RebuiltBook) -> tuple[str, ...]:

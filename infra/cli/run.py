@@ -1,9 +1,11 @@
 """`streamgauge run`: the whole pipeline on this machine."""
 
 import asyncio
+import contextlib
 import os
 import signal
 import sys
+from collections.abc import Callable
 from pathlib import Path
 from typing import Final
 
@@ -19,6 +21,11 @@ from infra.runtime.settings.reading import FILE_VARIABLE, PREFIX
 
 INTERRUPTED: Final = 130
 """Exit code of a run that was interrupted before it could report (128 + SIGINT)."""
+
+ONE_REQUEST_S: Final = 1.0
+"""Signals this close together are one request: make hands on what its whole group was sent, s."""
+PARENT_LOOK_S: Final = 0.5
+"""How often `--with-parent` looks whether the parent is there, s."""
 
 
 @click.command()
@@ -39,7 +46,12 @@ INTERRUPTED: Final = 130
     help="Book events per second over all venues.",
 )
 @click.option("--seed", type=int, default=1, show_default=True, help="Of the simulated markets.")
-def command(seconds: int | None, folder: Path, symbols: int, rate: float, seed: int) -> None:
+@click.option(
+    "--with-parent", is_flag=True, help="End in order, too, when what started it has ended."
+)
+def command(
+    seconds: int | None, folder: Path, symbols: int, rate: float, seed: int, with_parent: bool
+) -> None:
     """Run everything on this machine: Kafka, ClickHouse, simulated exchanges and all stages.
 
     The last line on standard output is one JSON object that says what was moved and whether it
@@ -47,9 +59,14 @@ def command(seconds: int | None, folder: Path, symbols: int, rate: float, seed: 
     second one does not wait for the end.
     """
     settings = _settings(folder)
-    report = asyncio.run(_run(settings, seconds, folder.absolute(), symbols, rate, seed))
+    parent = os.getppid() if with_parent else None
+    pipeline = LocalPipeline(
+        folder.absolute(), settings, symbols=symbols, rate=rate, seed=seed, screen=Screen()
+    )
+    report = asyncio.run(_run(pipeline, seconds, parent))
     if report is None:
-        click.echo("interrupted: what Kafka has is stored by the next run", err=True)
+        left = ": what Kafka has is stored by the next run" if pipeline.produced else ""
+        click.echo(f"interrupted{left}", err=True)
         sys.exit(INTERRUPTED)
     sys.stdout.write(msgspec.json.encode(report).decode() + "\n")
     sys.stdout.flush()
@@ -75,30 +92,45 @@ def _settings(folder: Path) -> Settings:
     return settings
 
 
-async def _run(
-    settings: Settings, seconds: int | None, folder: Path, symbols: int, rate: float, seed: int
-) -> Report | None:
+async def _run(pipeline: LocalPipeline, seconds: int | None, parent: int | None) -> Report | None:
     """Run to the end; None where an interrupt did not wait for it."""
-    screen = Screen()
     stop = asyncio.Event()
-    pipeline = LocalPipeline(folder, settings, symbols=symbols, rate=rate, seed=seed, screen=screen)
     running = asyncio.create_task(pipeline.run(seconds, stop))
+    loop = asyncio.get_running_loop()
+    asked_at = float("-inf")
 
     def interrupt() -> None:
         # The first one ends the run in order. While it starts there is nothing to bring to an
         # end, and whoever asks again while it ends does not want to wait.
+        nonlocal asked_at
+        since, asked_at = asked_at, loop.time()
+        if asked_at - since < ONE_REQUEST_S:
+            return
         if pipeline.looking and not stop.is_set():
             stop.set()
         else:
             running.cancel()
 
-    loop = asyncio.get_running_loop()
     for number in (signal.SIGINT, signal.SIGTERM):
         loop.add_signal_handler(number, interrupt)
+    watching = None if parent is None else loop.create_task(_watch(parent, stop, interrupt))
     try:
         return await running
     except asyncio.CancelledError:
         return None
     except (ServerError, StageEndedError) as error:
-        screen.close()
+        pipeline.screen.close()
         raise Failure(str(error)) from error
+    finally:
+        if watching is not None:
+            watching.cancel()
+            with contextlib.suppress(asyncio.CancelledError):
+                await watching
+
+
+async def _watch(parent: int, stop: asyncio.Event, interrupt: Callable[[], None]) -> None:
+    """End the run when the parent is gone: nobody is left who could."""
+    while os.getppid() == parent:  # noqa: ASYNC110 - the system gives no event of it
+        await asyncio.sleep(PARENT_LOOK_S)
+    if not stop.is_set():
+        interrupt()

@@ -71,7 +71,9 @@ _MARKET = MarketSettings()
 )
 @click.option("--burst-period", default=_MARKET.burst_period_s, show_default=True, help="Seconds.")
 @click.option("--faults-per-minute", default=0.0, show_default=True, help="Random faults.")
-@click.option("--fault-kinds", default="", help="Of the random faults, comma-separated; all.")
+@click.option(
+    "--fault-kinds", default="", help="Of the random faults, comma-separated; otherwise all."
+)
 @click.option(
     "--tape",
     "tapes",
@@ -102,7 +104,7 @@ def command(
 
     Deribit, Binance spot and Kraken speak their protocols over WebSockets and REST. The control
     port tells what is true (/truth/trades, /truth/books, /truth/ledger, /truth/status) and takes
-    faults (POST /inject).
+    faults (POST /inject): GET / lists its paths, docs/simulator.md explains them.
     """
     try:
         if tapes:
@@ -169,7 +171,7 @@ def table(simulator: Simulator, seen: dict[str, int], elapsed_s: float) -> Table
         seen[name] = sent
         shown.add_row(
             f"[bold]{name}[/bold]",
-            str(simulator.addresses[name]["ws"]),
+            str(simulator.addresses[name]["websocket_url"]),
             str(len(venue.markets)),
             str(len(venue.connections)),
             f"{rate:,.0f}",

@@ -19,6 +19,9 @@ from schemas.topics import ALERTS, CHECKPOINTS, DEAD_LETTERS, OUTPUT_KINDS, sche
 _PAYLOAD_CHARACTERS: Final = 160
 _POLL_MS: Final = 500
 _NS: Final = 1_000_000_000
+_FRAME_ADVICE: Final = (
+    "Give --partition and --offset as raw_partition and raw_offset of the row, and its number."
+)
 
 
 class _Wanted(msgspec.Struct, frozen=True):
@@ -112,17 +115,20 @@ def _form(kind: str, *, as_json: bool, as_bytes: bool) -> Callable[[Fact], str |
 async def _show(
     settings: Settings, kind: str, wanted: _Wanted, form: Callable[[Fact], str | bytes]
 ) -> None:
-    left = wanted.count
+    left, shown = wanted.count, 0
     async for record in _records(settings, kind, wanted):
         for fact in facts(kind, record):
             # What cannot be read may be the frame that is asked for: it is shown.
             if wanted.frame is not None and fact.get("number", wanted.frame) != wanted.frame:
                 continue
             click.echo(form(fact), nl=False)
+            shown += "error" not in fact
             if left is not None:
                 left -= 1
                 if not left:
                     return
+    if wanted.frame is not None and not shown:
+        raise Failure(f"no frame {wanted.frame} in what was read of {kind}", _FRAME_ADVICE)
 
 
 async def _records(settings: Settings, kind: str, wanted: _Wanted) -> AsyncIterator[Any]:

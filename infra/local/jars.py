@@ -71,6 +71,11 @@ def read_lock(path: Path = LOCK) -> list[Jar]:
     return jars
 
 
+def are_there(jars: Sequence[Jar], cache: Path) -> bool:
+    """Whether nothing has to be fetched."""
+    return all((cache / "jars" / jar.filename).exists() for jar in jars)
+
+
 def class_path(jars: Sequence[Jar], cache: Path) -> list[Path]:
     """Paths of the archives, fetched where missing, each with the hash of the lock.
 

@@ -81,6 +81,11 @@ class KafkaServer(LocalServer):
         return f"{self.host}:{self.port}"
 
     @property
+    def is_fetched(self) -> bool:
+        """Whether all Java archives are on this machine."""
+        return jars.are_there(jars.read_lock(), self._cache)
+
+    @property
     def cluster_id(self) -> str:
         """Identity of the log, chosen when the folder was first used and kept.
 

@@ -107,7 +107,7 @@ class LocalServer(ABC):
         if self.running:
             raise ServerError(f"{self.name} in {self.folder} is started already (pid {self.pid})")
         self._release()
-        self._lock = _lock_folder(self.folder, self.name)
+        self._lock = lock_folder(self.folder, self.name)
         try:
             self._prepare()
             self._launch()
@@ -195,10 +195,7 @@ class LocalServer(ABC):
 
     def _record_pid(self) -> None:
         assert self._lock is not None
-        self._lock.seek(0)
-        self._lock.truncate()
-        self._lock.write(f"{self.pid}\n")
-        self._lock.flush()
+        sign(self._lock, self.pid)
 
     def _release(self) -> None:
         if self._lock is not None:
@@ -286,7 +283,20 @@ def check_port(port: int) -> int:
     return port
 
 
-def _lock_folder(folder: Path, name: str) -> IO[str]:
+def sign(lock: IO[str], pid: int | None) -> None:
+    """Write into a folder's lock who owns it."""
+    lock.seek(0)
+    lock.truncate()
+    lock.write(f"{pid}\n")
+    lock.flush()
+
+
+def lock_folder(folder: Path, name: str) -> IO[str]:
+    """Take a folder for one process called `name`, for as long as the file stays open.
+
+    Raises:
+        FolderInUseError: another running process owns it.
+    """
     folder.mkdir(parents=True, exist_ok=True)
     lock = (folder / "lock").open("a+")
     deadline = time.monotonic() + STOP_SECONDS

@@ -8,6 +8,7 @@ clean end leaves no lag, and whatever is missing then is missing for good.
 
 import asyncio
 import contextlib
+import os
 import time
 from collections import deque
 from pathlib import Path
@@ -19,7 +20,7 @@ from clickhouse_connect.driver.client import Client
 
 from infra.local.clickhouse.process import ClickHouseServer
 from infra.local.kafka import KafkaServer
-from infra.local.process import LocalServer, PortTakenError, check_port
+from infra.local.process import LocalServer, PortTakenError, check_port, lock_folder, sign
 from infra.run.screen import Screen, View
 from infra.run.stages import (
     ProcessorStage,
@@ -95,7 +96,7 @@ class LocalPipeline:
     ) -> None:
         self._folder = folder
         self._settings = settings
-        self._screen = screen
+        self.screen = screen
         self._kafka = KafkaServer(folder / "kafka", _preferred(settings.kafka.bootstrap))
         self._clickhouse = ClickHouseServer(
             folder / "clickhouse", _preferred(f":{settings.clickhouse.port}")
@@ -110,10 +111,22 @@ class LocalPipeline:
         self._has_config = False
         self.looking = False
         """Everything runs, and the end has not begun."""
+        self.produced = False
+        """Frames may have been recorded in Kafka."""
         self.problems: list[str] = []
 
     async def run(self, seconds: int | None, stop: asyncio.Event) -> Report:
-        """Run for `seconds` (None: until `stop`), end in order, and report."""
+        """Run for `seconds` (None: until `stop`), end in order, and report.
+
+        Raises:
+            ServerError: a server did not start, or another run owns the folder.
+            StageEndedError: a stage or server ended by itself.
+        """
+        with await asyncio.to_thread(lock_folder, self._folder, "streamgauge run") as lock:
+            sign(lock, os.getpid())
+            return await self._run(seconds, stop)
+
+    async def _run(self, seconds: int | None, stop: asyncio.Event) -> Report:
         try:
             await self._start_servers()
             self._write_settings()
@@ -129,7 +142,7 @@ class LocalPipeline:
                 self.looking = False
                 return await self._end(watch, client, time.monotonic() - started)
             finally:
-                self._screen.close()
+                self.screen.close()
                 await watch.stop()
                 client.close()
         finally:
@@ -138,12 +151,13 @@ class LocalPipeline:
     # -- start --
 
     async def _start_servers(self) -> None:
+        fetches = "" if self._kafka.is_fetched else " (the first start fetches it)"
         for server, what in (
-            (self._kafka, "Kafka (the first start fetches it)"),
+            (self._kafka, f"Kafka{fetches}"),
             (self._clickhouse, "ClickHouse"),
             (self._simulator, "simulated exchanges"),
         ):
-            self._screen.step(f"starting {what}")
+            self.screen.step(f"starting {what}")
             await asyncio.to_thread(server.start)
         self._since_ns = time.time_ns()
 
@@ -156,8 +170,8 @@ class LocalPipeline:
             given = settings.exchanges.get(name, ExchangeSettings())
             exchanges[name] = tree(
                 given,
-                websocket_url=venue.ws,
-                rest_url=f"http://127.0.0.1:{venue.port}",
+                websocket_url=venue.websocket_url,
+                rest_url=venue.rest_url,
                 symbols=venue.symbols,
             )
         self._settings = tree(
@@ -186,7 +200,7 @@ class LocalPipeline:
         return client
 
     async def _prepare(self) -> None:
-        self._screen.step("topics and tables")
+        self.screen.step("topics and tables")
         await asyncio.gather(
             asyncio.to_thread(complete, self.config, "topics"),
             asyncio.to_thread(complete, self.config, "migrate"),
@@ -194,16 +208,17 @@ class LocalPipeline:
 
     async def _start_stages(self) -> None:
         for kind in (SinkStage, ProcessorStage, ProducerStage):
-            self._screen.step(f"starting {kind.name}")
+            self.screen.step(f"starting {kind.name}")
             stage = kind(self._folder / kind.name, self.config)
+            self.produced = self.produced or kind is ProducerStage
             self._stages[kind.name] = stage
             await asyncio.to_thread(stage.start)
-        self._screen.step(
+        self.screen.step(
             f"everything runs: Kafka {self._kafka.bootstrap}, ClickHouse {self._clickhouse.url}, "
             f"the simulator's truth {self._simulator.truth_url}; settings in {self.config}"
         )
         pages = ", ".join(f"{name} {stage.url}" for name, stage in self._stages.items())
-        self._screen.step(f"health and metrics (/live /ready /metrics): {pages}")
+        self.screen.step(f"health and metrics (/live /ready /metrics): {pages}")
 
     # -- run --
 
@@ -231,7 +246,7 @@ class LocalPipeline:
                 memory=self._usage.rss_mb,
                 tops=await asyncio.to_thread(watch.tops),
             )
-            self._screen.show(view)
+            self.screen.show(view)
             left = LOOK_S if seconds is None else min(LOOK_S, seconds - elapsed)
             with contextlib.suppress(TimeoutError):
                 await asyncio.wait_for(stop.wait(), max(left, 0.05))
@@ -254,18 +269,18 @@ class LocalPipeline:
     # -- end --
 
     async def _end(self, watch: Watch, client: Client, seconds: float) -> Report:
-        self._screen.close()
+        self.screen.close()
         await self._stop_stage("produce")
         lag = await self._drained(watch, "raw")
         await self._stop_stage("process")
         lag = await self._drained(watch, "events")
         await self._stop_stage("sink")
-        self._screen.step("comparing ClickHouse with the simulator's truth")
+        self.screen.step("comparing ClickHouse with the simulator's truth")
         url = self._simulator.truth_url
         truth = await compare(client, url, self._compared(), since_ns=self._since_ns)
         flow = await asyncio.to_thread(watch.flow, self._since_ns, self._since_ns)
         for example in truth.examples:
-            self._screen.problem(example)
+            self.screen.problem(example)
         return self._report(seconds, watch, flow, lag, truth)
 
     def _compared(self) -> dict[str, Venue]:
@@ -317,7 +332,7 @@ class LocalPipeline:
 
     async def _stop_stage(self, name: str) -> None:
         stage = self._stages[name]
-        self._screen.step(f"ending {name}")
+        self.screen.step(f"ending {name}")
         self._ended.add(name)
         code = await asyncio.to_thread(stage.stop)
         if code:

@@ -38,19 +38,19 @@ class Screen:
 
     def step(self, text: str) -> None:
         """Say what is being started or ended."""
-        self._console.print(Text(f"· {text}", style="cyan"), highlight=False)
+        self._console.print(Text(f"· {text}", style="cyan"), highlight=False, soft_wrap=True)
 
     def problem(self, text: str) -> None:
         """Say what is wrong."""
-        self._console.print(Text(text, style="bold red"), highlight=False)
+        self._console.print(Text(text, style="bold red"), highlight=False, soft_wrap=True)
 
     def show(self, view: View) -> None:
         """Show one view."""
-        if self._console.is_terminal:
+        if self._console.is_terminal and not self._console.is_dumb_terminal:
             if self._live is None:
                 self._live = Live(console=self._console, refresh_per_second=2, transient=True)
                 self._live.start()
-            self._live.update(_picture(view))
+            self._live.update(picture(view))
         elif view.elapsed_s - self._last_line >= LINE_EVERY_S:
             self._last_line = view.elapsed_s
             sys.stderr.write(_line(view) + "\n")
@@ -72,11 +72,13 @@ def _line(view: View) -> str:
     )
 
 
-def _picture(view: View) -> Group:
+def picture(view: View) -> Group:
+    """Return what a terminal shows of one view."""
     flow = view.flow
     until = "until Ctrl-C" if view.seconds is None else f"of {view.seconds} s"
     head = Text(f"streamgauge: {view.elapsed_s} s {until}", style="bold")
-    numbers = Table(show_header=True, header_style="dim", box=None, padding=(0, 2))
+    # Narrow enough for a terminal of 80 columns.
+    numbers = Table(show_header=True, header_style="dim", box=None, padding=(0, 1))
     for name in ("frames/s", "frames", "trades", "books", "faults", "lag", "p50", "p99"):
         numbers.add_column(name, justify="right")
     numbers.add_row(
@@ -94,8 +96,8 @@ def _picture(view: View) -> Group:
         tops.add_column(name, justify="left" if name in ("exchange", "symbol") else "right")
     for exchange, symbol, bid, ask in view.tops:
         tops.add_row(exchange, symbol, bid, ask)
-    memory = Text("MiB  " + "  ".join(f"{name} {size:.0f}" for name, size in view.memory.items()))
-    memory.stylize("dim")
+    sizes = " ".join(f"{name} {size:.0f}" for name, size in view.memory.items())
+    memory = Text(f"MiB {sizes}", style="dim", no_wrap=True, overflow="ellipsis")
     return Group(head, numbers, tops, memory)
 
 

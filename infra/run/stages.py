@@ -35,8 +35,8 @@ _READY: Final = '{"ready"'
 class Venue(msgspec.Struct, frozen=True):
     """Where a simulated venue listens and what it lists."""
 
-    ws: str
-    port: int
+    websocket_url: str
+    rest_url: str
     symbols: tuple[str, ...]
 
 

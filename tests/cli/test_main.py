@@ -149,6 +149,28 @@ def test_set_of_no_key_or_no_value_is_wrong_usage(
     assert "KEY=VALUE" in result.output
 
 
+@pytest.mark.parametrize("key", ["kafka.sasl_password", "CLICKHOUSE.password"])
+def test_set_of_a_secret_is_refused_with_the_variable_that_takes_it(
+    monkeypatch: pytest.MonkeyPatch, key: str
+) -> None:
+    """Everybody on the machine can read the arguments of a process."""
+    with_subcommand(monkeypatch, show)
+
+    result = call("--set", f"{key}=hunter2", "sink")
+
+    assert result.exit_code == 2
+    assert f"STREAMGAUGE__{key.upper().replace('.', '__')}" in result.stderr
+    assert "hunter2" not in result.stderr + result.stdout
+
+
+def test_wrong_value_of_set_blames_the_option(monkeypatch: pytest.MonkeyPatch) -> None:
+    with_subcommand(monkeypatch, show)
+
+    said = call("--set", "sink.block_rows=0", "sink").stderr
+
+    assert said.startswith("error: setting sink.block_rows (--set sink.block_rows): is '0'")
+
+
 def test_wrong_setting_ends_every_subcommand_but_not_its_help(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:

@@ -45,6 +45,7 @@ def test_rebuild_session_prints_one_json_line(tmp_path: Path, compressed: bool) 
         "frames": 3,
         "trades": 1,
         "decode_errors": 1,
+        "ignored": {},
         "books": {
             "X": {
                 "bid_levels": 1,
@@ -69,9 +70,19 @@ def test_rebuild_session_prints_plain_table(tmp_path: Path) -> None:
     result = _run(_write(tmp_path / "session.tsv.gz", SESSION))
 
     assert result.exit_code == 0
-    assert "3 frames, 1 trades, 1 that could not be read, 1 books" in result.stdout
+    assert "3 frames, 1 trade, 1 that could not be read, 1 book\n" in result.stdout
     assert "X           in sync   1 + 1      10.5        11          1  -" in result.stdout
     assert "\x1b" not in result.stdout
+
+
+def test_rebuild_counts_what_is_not_needed(tmp_path: Path) -> None:
+    frame = '1\tR\tws\t{"stream":"btcusdt@aggTrade","data":{"e":"aggTrade","s":"BTCUSDT"}}'
+
+    result = _run(_write(tmp_path / "session.tsv.gz", ["# exchange: binance", frame, frame]))
+
+    assert result.exit_code == 0
+    assert "2 frames, 0 trades" in result.stdout
+    assert "not needed: aggTrade 2" in result.stdout
 
 
 def test_rebuild_without_books_prints_no_table(tmp_path: Path) -> None:
@@ -80,6 +91,15 @@ def test_rebuild_without_books_prints_no_table(tmp_path: Path) -> None:
     assert result.exit_code == 0
     assert "0 books" in result.stdout
     assert "instrument" not in result.stdout
+
+
+def test_rebuild_as_another_exchange_says_that_nothing_could_be_read(tmp_path: Path) -> None:
+    lines = ["# exchange: deribit", "1\tR\tws\tno frame", "2\tR\tws\tnor this"]
+
+    result = _run(_write(tmp_path / "session.tsv.gz", lines))
+
+    assert result.exit_code == 1
+    assert "no frame could be read as one of deribit's" in result.stderr
 
 
 def test_rebuild_named_exchange_wins_over_header(tmp_path: Path) -> None:

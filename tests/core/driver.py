@@ -9,7 +9,7 @@ from collections.abc import Callable, Sequence
 
 import msgspec
 
-from core.actions import Action, Close, Fetch, Ping, Record, Send
+from core.actions import Action, Close, Fetch, Ping, Record, Send, Tell
 from core.connection import Session, SessionSettings
 from core.events import BookSnapshot, BookState, Fault, StreamSecond
 from core.exchanges import exchanges
@@ -43,6 +43,7 @@ class Driver:
         self.now = START
         self.sent: list[tuple[int, str]] = []
         self.pings: list[bytes] = []
+        self.told: list[Tell] = []
         self.fetches: deque[Fetch] = deque()
         self.resyncs: list[Resync] = []
         self.records: list[Record] = []
@@ -122,6 +123,8 @@ class Driver:
                 self.pings.append(action.payload)
             elif isinstance(action, Fetch):
                 self.fetches.append(action)
+            elif isinstance(action, Tell):
+                self.told.append(action)
             else:
                 self.closed = action
 

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from infra.local import jars
-from infra.local.jars import Jar, JarError, class_path, read_lock
+from infra.local.jars import Jar, JarError, are_there, class_path, read_lock
 
 
 def cached(folder: Path, content: bytes) -> Jar:
@@ -28,6 +28,14 @@ def test_class_path_of_cached_archives_needs_no_network(tmp_path: Path) -> None:
     jar = cached(tmp_path, b"content")
 
     assert [tmp_path / "jars" / "artifact-1.jar"] == class_path([jar], tmp_path)
+
+
+def test_archives_are_there_once_they_are_cached(tmp_path: Path) -> None:
+    before = are_there([Jar("group", "artifact", "1", "")], tmp_path)
+    jar = cached(tmp_path, b"content")
+
+    assert not before
+    assert are_there([jar], tmp_path)
 
 
 def test_class_path_with_a_changed_archive_is_refused(tmp_path: Path) -> None:

@@ -55,7 +55,6 @@ def test_plan_takes_only_the_exchanges_that_are_named(tmp_path: Path) -> None:
         (KRAKEN, ["deribit"], "exchanges.deribit", ""),
         (KRAKEN, ["nowhere"], "exchanges.nowhere", "kraken"),
         ('[exchanges.nowhere]\nsymbols = ["A"]\n', [], "exchanges.nowhere", "kraken"),
-        (KRAKEN + "[exchanges.kraken.options]\nfast = true\n", [], "exchanges.kraken.options", ""),
         (
             KRAKEN + "symbols_per_shard = 1\nconnections_max = 2\n",
             [],

@@ -1,5 +1,7 @@
 """Settings: where they come from, what is refused, and what an error says."""
 
+import inspect
+import re
 from pathlib import Path
 from typing import get_args, get_origin
 
@@ -8,6 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from core.exchanges import exchanges
 from infra.runtime.settings import Settings, SettingsError, effective, find_file, load, to_toml
 from infra.runtime.settings.allowed import allowed
 from infra.runtime.settings.reading import PREFIX
@@ -48,18 +51,13 @@ def test_settings_of_a_file_replace_defaults_key_by_key(tmp_path: Path) -> None:
         block_rows = 7
         [exchanges.kraken]
         symbols = ["BTC/USD"]
-        [exchanges.kraken.options]
-        interval = "100ms"
-        raw = true
         """,
         tmp_path,
     )
 
     assert settings.sink.block_rows == 7
     assert settings.sink.group == Settings().sink.group
-    assert settings.exchanges == {
-        "kraken": ExchangeSettings(symbols=("BTC/USD",), options={"interval": "100ms", "raw": True})
-    }
+    assert settings.exchanges == {"kraken": ExchangeSettings(symbols=("BTC/USD",))}
 
 
 def test_settings_of_the_environment_win_over_the_file(tmp_path: Path) -> None:
@@ -69,14 +67,11 @@ def test_settings_of_the_environment_win_over_the_file(tmp_path: Path) -> None:
         SINK__BLOCK_ROWS="9",
         CLICKHOUSE__SECURE="true",
         EXCHANGES__BINANCE__SYMBOLS="BTCUSDT, ETHUSDT",
-        EXCHANGES__BINANCE__OPTIONS__UPDATE_MS="100",
-        EXCHANGES__BINANCE__OPTIONS__STREAM="depth",
     )
 
     assert (settings.sink.block_rows, settings.sink.block_age_ms) == (9, 8)
     assert settings.clickhouse.secure is True
     assert settings.exchanges["binance"].symbols == ("BTCUSDT", "ETHUSDT")
-    assert settings.exchanges["binance"].options == {"update_ms": 100, "stream": "depth"}
 
 
 @pytest.mark.parametrize(
@@ -110,9 +105,9 @@ def test_settings_of_the_environment_win_over_the_file(tmp_path: Path) -> None:
             "wss://",
         ),
         (
-            "[exchanges.kraken]\nsymbols = ['A']\noptions = {a = [1]}",
-            "exchanges.kraken.options.a",
-            "true or false, whole number",
+            "[exchanges.kraken]\nsymbols = ['A']\noptions = {a = 1}",
+            "exchanges.kraken.options",
+            "is not a setting",
         ),
         ("[producer]\nbackoff_cap_ms = 1", "producer.backoff_cap_ms", "backoff_initial_ms"),
         ("[sink]\nretry_cap_ms = 1", "sink.retry_cap_ms", "retry_initial_ms"),
@@ -211,7 +206,6 @@ def test_settings_written_as_toml_are_read_again_equal(tmp_path: Path) -> None:
         bootstrap = "a:1,[::1]:2"
         [exchanges.deribit]
         symbols = ["BTC-PERPETUAL"]
-        options = {raw = false, depth = 20, factor = 0.5}
         [exchanges.off]
         enabled = false
         """,
@@ -219,6 +213,13 @@ def test_settings_written_as_toml_are_read_again_equal(tmp_path: Path) -> None:
     )
 
     assert read(to_toml(settings), tmp_path) == settings
+
+
+def test_text_of_exchanges_names_every_exchange() -> None:
+    text = inspect.getdoc(ExchangeSettings) or ""
+    named = set(re.findall(r"`([a-z_0-9]+)`", text))
+
+    assert named == set(exchanges())
 
 
 def test_effective_settings_hold_every_key() -> None:
@@ -252,7 +253,7 @@ def test_settings_of_any_environment_load_or_are_refused(environ: dict[str, str]
                 st.lists(inner, max_size=3)
                 | st.dictionaries(
                     st.sampled_from(
-                        ["bootstrap", "symbols", "options", "block_rows", "kraken", "x"]
+                        ["bootstrap", "symbols", "enabled", "block_rows", "kraken", "x"]
                     ),
                     inner,
                     max_size=3,

@@ -44,6 +44,20 @@ def test_simulator_with_unknown_fault_kind_is_refused() -> None:
         Simulator(Settings(fault_kinds=("explode",)))
 
 
+@pytest.mark.parametrize(
+    ("changes", "said"),
+    [
+        ({"faults_per_minute": 0.0}, "needs faults_per_minute"),
+        ({"faults_per_minute": 1.0, "kraken": None}, "needs the venue kraken"),
+    ],
+)
+def test_simulator_whose_fault_kinds_can_never_happen_is_refused(
+    changes: dict[str, Any], said: str
+) -> None:
+    with pytest.raises(SettingsError, match=said):
+        Simulator(Settings(fault_kinds=("corrupt_checksum",), **changes))
+
+
 def test_options_share_the_rate_among_venues_without_their_own() -> None:
     made = settings_of(folder=Path("x"), rate=["300", "kraken=50"], symbols=["4", "binance=9"])
 

@@ -20,24 +20,18 @@ def _words(kind: inspect.Type) -> str:
             return "true or false"
         case inspect.IntType(ge=least, le=most):
             return f"whole number{_limits(least, most)}"
-        case inspect.FloatType(ge=least, le=most):
-            return f"number{_limits(least, most)}"
         case inspect.StrType(min_length=least):
             return "text, not empty" if least else "text"
         case inspect.LiteralType(values=values):
             return "one of " + ", ".join(str(value) for value in values)
         case inspect.VarTupleType(item_type=item):
             return f"list; each: {_words(item)}"
-        case inspect.DictType(value_type=value):
-            return f"table; each value: {_words(value)}"
-        case inspect.UnionType(types=types):
-            return ", ".join(_words(each) for each in types)
         case inspect.CustomType(cls=cls) if cls is Secret:
             return "text, from the environment only"
     raise AssertionError(f"a setting of an undescribed type: {kind}")
 
 
-def _limits(least: float | None, most: float | None) -> str:
+def _limits(least: int | None, most: int | None) -> str:
     if least is not None and most is not None:
         return f", {least} to {most}"
     if least is not None:

@@ -10,7 +10,6 @@ import re
 import tomllib
 from collections.abc import Mapping
 from pathlib import Path
-from types import UnionType
 from typing import Any, Final, TypeVar, get_args, get_origin
 
 import msgspec
@@ -40,6 +39,7 @@ class SettingsError(Exception):
 
     def __init__(self, key: str, problem: str, *, allowed: str = "", source: str = "") -> None:
         self.key = key
+        self.problem = problem
         self.allowed = allowed
         self.source = source
         place = f" ({source})" if source else ""
@@ -85,6 +85,18 @@ def find_file(
         return Path(named)
     candidates = ((folder or Path()) / name for name in USUAL_FILES)
     return next((path for path in candidates if path.is_file()), None)
+
+
+def is_secret(key: str) -> bool:
+    """Say whether a key such as `kafka.sasl_password` is a secret."""
+    section, _, name = key.partition(".")
+    sections = {field.name: field.type for field in msgspec.structs.fields(Settings)}
+    table = sections.get(section)
+    if not (isinstance(table, type) and issubclass(table, Section)):
+        return False
+    return any(
+        field.name == name and field.type is Secret for field in msgspec.structs.fields(table)
+    )
 
 
 def _parsed(path: Path) -> dict[str, Any]:
@@ -160,12 +172,6 @@ def _leaf(annotation: Any, value: Any, path: tuple[str, ...], source: str) -> An
 def _from_text(annotation: Any, text: str) -> Any:
     if get_origin(annotation) is tuple:
         return [item.strip() for item in text.split(",")] if text.strip() else []
-    if isinstance(annotation, UnionType):
-        # An exchange's own key may be of several types: a number or a truth is written as one.
-        try:
-            return msgspec.json.decode(text, type=bool | int | float)
-        except msgspec.DecodeError:
-            return text
     return text
 
 

@@ -165,7 +165,11 @@ class TopicSettings(Section, frozen=True, kw_only=True):
 
 
 class ExchangeSettings(Section, frozen=True, kw_only=True):
-    """One exchange, in a table of its own: `[exchanges.kraken]`."""
+    """One exchange, in a table of its own: `[exchanges.kraken]`.
+
+    The names are `binance` (spot), `deribit` and `kraken`, which the simulator speaks, too, and
+    `binance_usdm`, `kraken_futures` and `kraken_v1`, which are tested with transcripts only.
+    """
 
     enabled: bool = True
     """Whether producers connect to it."""
@@ -183,8 +187,6 @@ class ExchangeSettings(Section, frozen=True, kw_only=True):
     """Most sockets to it at once. A plan that needs more is refused before anything connects."""
     connects_per_minute: Annotated[int, Meta(ge=1, le=10_000)] = 15
     """New sockets to it a minute in the long run; ten may be opened at once."""
-    options: dict[str, bool | int | float | str] = {}
-    """Keys that only this exchange knows; its module refuses those it does not know."""
 
 
 class ProducerSettings(Section, frozen=True, kw_only=True):

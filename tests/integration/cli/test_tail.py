@@ -79,6 +79,10 @@ async def test_place_of_a_row_leads_to_the_very_bytes(
     elsewhere = streamgauge("tail", "raw.kraken", "--partition", "7", **environ)
     absent = streamgauge("tail", "raw.nosuch", **environ)
 
+    no_frame = streamgauge(*place, "--frame", "7", "--no-follow", "--payload", **environ)
+
+    assert (no_frame.returncode, no_frame.stdout) == (1, "")
+    assert "no frame 7" in no_frame.stderr
     assert [each.returncode for each in (beyond, elsewhere, absent)] == [1, 1, 1]
     assert f"it has 0 to {offset + 1}" in beyond.stderr
     assert "has the partitions 0, 1" in elsewhere.stderr

@@ -188,8 +188,8 @@ def settings_for(
     for name, venue in simulated.venues.items():
         symbols = json.dumps(venue["symbols"])
         tables.append(
-            f'[exchanges.{name}]\nwebsocket_url = "{venue["ws"]}"\n'
-            f'rest_url = "http://127.0.0.1:{venue["port"]}"\nsymbols = {symbols}\n'
+            f'[exchanges.{name}]\nwebsocket_url = "{venue["websocket_url"]}"\n'
+            f'rest_url = "{venue["rest_url"]}"\nsymbols = {symbols}\n'
             f"symbols_per_shard = 2\nconnects_per_minute = 600\n{exchange}"
         )
     return "\n".join(tables)

@@ -310,12 +310,13 @@ def test_produce_tells_what_is_wrong_before_it_connects(
     kafka: Kafka, simulated: Simulation, tmp_path: Path
 ) -> None:
     settings = settings_for(simulated, kafka.bootstrap, "nowhere.")
-    # aiokafka looks for a topic for so long.
-    settings = settings.replace("request_timeout_ms = 5000", "request_timeout_ms = 2000")
     with producer(tmp_path, settings, "--exchange", "coinbase") as running:
         assert running.wait() == 2
         assert "exchanges.coinbase" in running.said()
     with producer(tmp_path, settings) as running:
         assert running.wait() == 1
-        assert "streamgauge topics" in running.said()
+        said = running.said()
+        assert all(raw_topic(name, "nowhere.") in said for name in VENUES)
+        assert "streamgauge topics" in said
+        assert "not found in cluster metadata" not in said
     assert all(simulated.sockets(name) == 0 for name in VENUES)

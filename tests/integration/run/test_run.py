@@ -82,7 +82,7 @@ def test_run_uses_its_own_servers_whatever_addresses_the_environment_has(tmp_pat
     _, said = refused.communicate(timeout=DEADLINE_S)
 
     assert refused.returncode == 1
-    assert "belongs to a running" in said
+    assert f"belongs to a running streamgauge run (pid {running.pid})" in said
     config = tomllib.loads((tmp_path / "run.toml").read_text())
     assert config["processor"]["book_levels"] == 7
     running.send_signal(signal.SIGINT)

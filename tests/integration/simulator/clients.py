@@ -44,10 +44,10 @@ class World:
         self.http = http
 
     def ws(self, venue: str) -> str:
-        return str(self.simulator.addresses[venue]["ws"])
+        return str(self.simulator.addresses[venue]["websocket_url"])
 
     def rest(self, venue: str) -> str:
-        return str(self.simulator.addresses[venue]["rest"])
+        return str(self.simulator.addresses[venue]["rest_api"])
 
     async def get(self, url: str) -> Any:
         async with self.http.get(url) as answer:

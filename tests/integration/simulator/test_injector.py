@@ -265,7 +265,12 @@ async def test_garbage_comes_between_good_frames(tmp_path: Path, variant: str) -
 @pytest.mark.parametrize(
     ("body", "said"),
     [
-        ({}, "kind must be one of"),
+        ({}, "needs `kind`, one of disconnect, "),
+        ({"kind": "drop"}, "needs `venue`, one of deribit, "),
+        (
+            {"kind": "corrupt_checksum", "venue": "kraken", "channel": "trades"},
+            "only the channel book has checksums",
+        ),
         ({"kind": "explode", "venue": "kraken"}, "kind must be one of"),
         ({"kind": "drop", "venue": "okx"}, "venue must be one of"),
         ({"kind": "drop", "venue": "kraken", "symbol": "NO/NO"}, "symbol must be one of"),
@@ -290,6 +295,28 @@ async def test_fault_that_cannot_be_is_refused_with_a_reason(
         async with world.http.post(url, data=b"{") as answer:
             assert answer.status == 400
         assert await world.ledger() == []
+
+
+async def test_scheduled_checksum_faults_are_where_checksums_are(tmp_path: Path) -> None:
+    async with simulating(tmp_path) as world, world.connect("kraken") as socket:
+        await listen(socket, "trade", "book")
+        injector = world.simulator.injector
+        assert injector is not None
+        drawn = [injector.random_request(("corrupt_checksum",)) for _ in range(50)]
+
+    assert {(body["venue"], body["channel"]) for body in drawn} == {("kraken", "book")}
+
+
+async def test_control_port_lists_its_paths(tmp_path: Path) -> None:
+    async with simulating(tmp_path) as world:
+        listed = await world.get(f"{world.simulator.control_url}/")
+        served = {
+            f"{route.method} {route.resource.canonical}"
+            for route in world.simulator.control.app.router.routes()
+            if route.resource is not None and route.method != "HEAD"
+        }
+
+    assert {line.partition("?")[0] for line in listed} == served - {"GET /"}
 
 
 async def test_schedule_injects_faults_of_all_kinds_and_the_venues_go_on(tmp_path: Path) -> None:

@@ -63,7 +63,7 @@ async def test_process_says_where_it_is_and_ends_on_a_signal(tmp_path: Path, pro
     ):
         async with http.get(f"{ready['control']}/truth/status") as answer:
             status = await answer.json()
-        async with http.ws_connect(ready["venues"]["kraken"]["ws"]) as ws:
+        async with http.ws_connect(ready["venues"]["kraken"]["websocket_url"]) as ws:
             assert "status" in await ws.receive_str()
 
     assert ready["ready"] is True
@@ -145,7 +145,7 @@ async def test_second_start_continues_where_the_first_one_ended(
     books: list[Any] = []
     for signal_number in (end, signal.SIGTERM):
         async with process(*arguments, end=signal_number) as ready, aiohttp.ClientSession() as http:
-            async with http.ws_connect(ready["venues"]["kraken"]["ws"]) as ws:
+            async with http.ws_connect(ready["venues"]["kraken"]["websocket_url"]) as ws:
                 socket, reader = Socket(ws), KrakenReader(10)
                 for number, channel in enumerate(("trade", "book")):
                     params = {"channel": channel, "symbol": ["BTC/USD"]}
@@ -186,7 +186,9 @@ async def test_process_says_goodbye_to_its_clients(tmp_path: Path) -> None:
 
     async with aiohttp.ClientSession() as http:
         async with process("--folder", str(tmp_path), "--symbols", "1") as ready:
-            ws = await http.ws_connect(ready["venues"]["binance"]["ws"] + "/btcusdt@trade")
+            ws = await http.ws_connect(
+                ready["venues"]["binance"]["websocket_url"] + "/btcusdt@trade"
+            )
             reading = asyncio.create_task(read_to_the_end(Socket(ws)))
         texts = await reading
 

@@ -2,12 +2,13 @@
 
 from collections.abc import Iterator
 
+import msgspec
 import pytest
 
 from core.blocks import Block, BlockBuilder, Marks
 from core.rows import Place
 from schemas.codec import decode_events, encode_events
-from sinks.store import Store, UnseenError
+from sinks.store import NoDatabaseError, Store, UnseenError
 from tests.integration.sinks.rig import Rig
 from tests.schemas.records import trade_events
 
@@ -28,6 +29,15 @@ def block() -> Block:
     ((_, value),) = encode_events(trade_events(1, FACTS), 0, 0)
     builder.add(0, len(value), decode_events("trades", value), 0)
     return builder.close()
+
+
+def test_database_that_nobody_has_made_is_told_from_other_troubles(rig: Rig) -> None:
+    elsewhere = msgspec.structs.replace(rig.settings.clickhouse, database="nobody_has_made_it")
+    store = Store(elsewhere, timeout_s=30)
+
+    with pytest.raises(NoDatabaseError, match="nobody_has_made_it"):
+        store.missing_columns()
+    store.close()
 
 
 def forget_rows(rig: Rig, table: str) -> None:
