@@ -29,19 +29,14 @@ def check_settings() -> tuple[Settings | None, list[Finding]]:
     if not any(exchange.enabled for exchange in settings.exchanges.values()):
         advice = "add a table such as [exchanges.kraken] with symbols, or use `streamgauge run`"
         findings.append(warning("exchanges", "none is enabled", advice))
-    if settings.processor.warmup_s <= 2 * settings.producer.snapshot_interval_s:
-        findings.append(
-            warning(
-                "warmup",
-                f"processor.warmup_s is {settings.processor.warmup_s}, "
-                f"producer.snapshot_interval_s is {settings.producer.snapshot_interval_s}",
-                "set the first above twice the second: a restarted worker may lack a snapshot",
-            )
-        )
     checkpoints_s = PipelineSettings().checkpoint_interval_ns // 1_000_000_000
-    if settings.processor.warmup_s <= 2 * checkpoints_s:
+    least = 2 * settings.producer.snapshot_interval_s + checkpoints_s
+    if settings.processor.warmup_s <= least:
         found = f"processor.warmup_s is {settings.processor.warmup_s}"
-        advice = f"set it above {2 * checkpoints_s}: a restarted worker may lack a checkpoint"
+        advice = (
+            f"set it above {least}, twice producer.snapshot_interval_s and {checkpoints_s} more: a"
+            " restarted worker may lack a snapshot or a checkpoint"
+        )
         findings.append(warning("warmup", found, advice))
     return settings, findings
 

@@ -228,7 +228,7 @@ class ProducerSettings(Section, frozen=True, kw_only=True):
     """A socket that stays open this long resets the doubling, ms."""
     snapshot_interval_s: Annotated[int, Meta(ge=1, le=86_400)] = 60
     """Each book is compared with a fresh snapshot this often, s, spread evenly over the books.
-    `processor.warmup_s` must be more than twice this."""
+    `processor.warmup_s` must be more than twice this and 30 more."""
     tick_interval_ms: Annotated[int, Meta(ge=100, le=60_000)] = 1_000
     """How often the time is written into the raw log, ms. Silence is measured by it."""
     close_timeout_ms: Annotated[int, Meta(ge=100, le=600_000)] = 10_000
@@ -251,8 +251,8 @@ class ProcessorSettings(Section, frozen=True, kw_only=True):
     within the session timeout has its partitions at once. Empty: Kafka names it anew each time."""
     warmup_s: Annotated[int, Meta(ge=3, le=86_400)] = 180
     """How far back a worker re-reads the raw log before it continues, s. More than twice
-    `producer.snapshot_interval_s`, so that every book finds a snapshot and an audit of it; and more
-    than 60, so that every stream finds a checkpoint of what it remembers from before."""
+    `producer.snapshot_interval_s` and 30 more, so that every book finds a snapshot and an audit of
+    it, and every stream a checkpoint after that of what it remembers from before."""
     web_host: Text = "127.0.0.1"
     """Address that Faust's own pages listen on."""
     web_port: Annotated[int, Meta(ge=-1, le=65_535)] = -1

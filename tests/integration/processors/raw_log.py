@@ -31,7 +31,7 @@ from schemas.topics import DEAD_LETTERS, OUTPUT_KINDS, event_topic, raw_topic
 
 ROOT = Path(__file__).parents[3]
 START_S = 60.0
-WARMUP_S = 65
+WARMUP_S = 75
 SNAPSHOT_INTERVAL_S = 20
 
 Stream = tuple[str, str, str]

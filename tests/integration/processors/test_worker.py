@@ -302,7 +302,7 @@ async def test_faust_command_runs_the_worker(kafka: Kafka, tmp_path: Path) -> No
 @pytest.mark.parametrize(
     ("key", "value", "allowed"),
     [
-        ("processor__warmup_s", 40, "more than twice producer.snapshot_interval_s"),
+        ("processor__warmup_s", 70, "twice producer.snapshot_interval_s"),
         ("processor__book_levels", 0, "whole number, 1 to 10000"),
         ("exchanges__nasdaq__symbols", "any", "deribit"),
         ("kafka__security_protocol", "SASL_SSL", "text, because"),
