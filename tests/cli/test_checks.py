@@ -127,7 +127,7 @@ def test_settings_that_starve_a_restarted_worker_are_a_warning(
     assert [finding.check for finding in findings if finding.advice] == ["warmup"]
 
     monkeypatch.setenv("STREAMGAUGE__PRODUCER__SNAPSHOT_INTERVAL_S", "10")
-    monkeypatch.setenv("STREAMGAUGE__PROCESSOR__WARMUP_S", "60")
+    monkeypatch.setenv("STREAMGAUGE__PROCESSOR__WARMUP_S", "50")
 
     _, findings = check_settings()
 

@@ -1,0 +1,378 @@
+"""Incidents of a connection: what opens, what is part of what, and what resolves."""
+
+from collections.abc import Callable
+from copy import deepcopy
+from random import Random
+
+import msgspec
+import pytest
+
+from core.exchanges import exchanges
+from core.frames import Address, BatchBuilder, CloseReason, Frame, FrameKind, TickStatus
+from core.pipeline import PipelineSettings, ShardPipeline
+from core.protocol import Shard
+from core.stability.alerts import Alert, AlertKind, Phase
+from core.stability.states import StreamState
+from tests.core.speakers import SPEAKERS, START_MS
+
+NS = 1_000_000_000
+MS = 1_000_000
+SYMBOLS = ("BTC-PERPETUAL", "ETH_USDC", "SOL_USDC")
+LEARNED_S = 320
+"""After this many seconds the rhythm of every stream is known."""
+OPEN, RESOLVE = Phase.OPEN, Phase.RESOLVE
+
+Change = Callable[[bytes], list[bytes]]
+
+
+class Wire:
+    """A seeded Deribit connection on the log's own clock: ten messages a second, and ticks."""
+
+    def __init__(self) -> None:
+        self.exchange = exchanges()["deribit"]
+        self.pipeline = ShardPipeline(self.exchange, PipelineSettings())
+        self.shard = Shard("deribit", "s", SYMBOLS, 0)
+        self.speaker = SPEAKERS["deribit"](SYMBOLS)
+        self.random = Random(7)
+        self.alerts: list[Alert] = []
+        self.states: dict[tuple[str, str], StreamState] = {}
+        self.ms = 0
+        self.epoch = 0
+        self.latency_ms = 20
+        self.spread_ms = 5
+        self.quiet: set[str] = set()
+        self.status = TickStatus(connected=True)
+        self.change: Change = lambda payload: [payload]
+        self.open()
+
+    def open(self) -> None:
+        """Open the socket, and get every book."""
+        self.epoch += 1
+        self.builder = BatchBuilder(Address("deribit", "s", "A", self.epoch))
+        self.add(FrameKind.OPENING)
+        self.add(FrameKind.PLAN, msgspec.json.encode(self.shard))
+        self.add(FrameKind.OPEN)
+        for symbol in SYMBOLS:
+            self.renew(symbol)
+
+    def renew(self, symbol: str) -> None:
+        """Subscribe to a book anew."""
+        for request in self.exchange.snapshot(self.shard, symbol, 7):
+            self.add(FrameKind.SENT, request.content.encode())
+            for answer in self.speaker.answers(request.content):
+                self.add(FrameKind.RECEIVED, answer)
+
+    def close(self, reason: CloseReason) -> None:
+        """Lose the socket."""
+        self.add(FrameKind.CLOSE, msgspec.json.encode(reason))
+
+    def live(self, seconds: int) -> list[tuple[Phase, AlertKind, str, str]]:
+        """Let time pass, and return the alerts of it: phase, kind, channel and symbol."""
+        before = len(self.alerts)
+        for _ in range(seconds):
+            for _ in range(5):
+                self.ms += 190
+                for kind in ("change", "trade"):
+                    self.speak(kind, self.random.choice(SYMBOLS))
+            self.ms += 1000 - self.ms % 1000
+            self.add(FrameKind.TICK, msgspec.json.encode(self.status))
+        return [(a.phase, a.kind, a.channel, a.symbol) for a in self.alerts[before:]]
+
+    def speak(self, kind: str, symbol: str) -> None:
+        """Let the venue say something, unless it is quiet about the symbol."""
+        if symbol in self.quiet:
+            return
+        late = self.latency_ms + self.random.randrange(self.spread_ms + 1)
+        self.speaker.ms = START_MS + self.ms - late
+        say = self.speaker.change if kind == "change" else self.speaker.trade
+        for each in self.change(say(symbol)):
+            self.add(FrameKind.RECEIVED, each)
+
+    def add(self, kind: FrameKind, payload: bytes = b"") -> None:
+        """Log a frame and take what it implies."""
+        ts = (START_MS + self.ms) * MS
+        self.builder.add(Frame(kind, ts, (self.ms + 1) * MS, "", payload))
+        batch = self.builder.cut()
+        assert batch is not None
+        events = self.pipeline.feed(batch)
+        self.alerts += events.alerts
+        for second in events.seconds:
+            assert second.state is not None
+            self.states[second.channel, second.symbol] = second.state
+
+
+@pytest.fixture(scope="module")
+def learned() -> Wire:
+    """A connection on which everything has been well for long enough."""
+    made = Wire()
+    assert made.live(LEARNED_S) == []
+    assert set(made.states.values()) == {StreamState.STABLE}
+    return made
+
+
+@pytest.fixture
+def wire(learned: Wire) -> Wire:
+    """Return a copy of it."""
+    return deepcopy(learned)
+
+
+def test_clean_quarter_of_an_hour_raises_nothing(wire: Wire) -> None:
+    assert wire.live(900) == []
+
+
+def test_lost_socket_is_one_incident_whatever_its_streams_show(wire: Wire) -> None:
+    """Concept 3; and what was missed meanwhile is counted as part of it."""
+    wire.close(CloseReason(1006, "", "network"))
+    wire.status = TickStatus(connected=False)
+    for symbol in SYMBOLS:
+        wire.speaker.trade_ids[symbol] += 3
+    wire.quiet = set(SYMBOLS)
+    wire.live(5)
+    assert set(wire.states.values()) == {StreamState.DOWN}
+    wire.quiet, wire.status = set(), TickStatus(connected=True)
+    wire.open()
+    wire.live(60)
+
+    opened, resolved = wire.alerts
+    assert (opened.phase, opened.kind, opened.channel) == (
+        OPEN,
+        AlertKind.DISCONNECTED,
+        "connection",
+    )
+    assert resolved.alert_id == opened.alert_id
+    assert resolved.phase is RESOLVE
+    assert resolved.children >= len(SYMBOLS)
+    assert opened.ts == opened.ts_effect == (START_MS + LEARNED_S * 1000) * MS
+    assert StreamState.DOWN not in wire.states.values()
+
+
+def test_attempts_that_are_refused_are_part_of_the_first_loss(wire: Wire) -> None:
+    """Concept 12: twenty refusals are one incident."""
+    wire.close(CloseReason(1006, "", "network"))
+    wire.status, wire.quiet = TickStatus(connected=False), set(SYMBOLS)
+    for _ in range(20):
+        wire.live(3)
+        wire.epoch += 1
+        wire.builder = BatchBuilder(Address("deribit", "s", "A", wire.epoch))
+        wire.add(FrameKind.OPENING)
+        wire.close(CloseReason(0, "refused", "handshake"))
+    wire.status, wire.quiet = TickStatus(connected=True), set()
+    wire.open()
+    wire.live(60)
+
+    assert [(a.phase, a.kind) for a in wire.alerts] == [
+        (OPEN, AlertKind.DISCONNECTED),
+        (RESOLVE, AlertKind.DISCONNECTED),
+    ]
+    assert wire.alerts[1].hits >= 20
+
+
+def test_planned_reconnect_raises_nothing(wire: Wire) -> None:
+    wire.close(CloseReason(1000, "stopping", "us", planned=True))
+    for symbol in SYMBOLS:
+        wire.speaker.trade_ids[symbol] += 2
+    wire.open()
+
+    assert wire.live(120) == []
+
+
+def test_socket_whose_end_is_not_in_the_log_is_a_lost_one(wire: Wire) -> None:
+    wire.open()
+    wire.live(60)
+
+    assert [(a.phase, a.kind) for a in wire.alerts] == [
+        (OPEN, AlertKind.DISCONNECTED),
+        (RESOLVE, AlertKind.DISCONNECTED),
+    ]
+
+
+def test_silence_without_a_single_frame_is_seen_by_the_ticks(wire: Wire) -> None:
+    """Concept 9: one missed beat is no alarm, and no frame at all is one within 5 s."""
+    silent_ms = wire.ms
+    wire.quiet = set(SYMBOLS)
+    assert wire.live(1) == []
+    wire.live(4)
+    wire.quiet = set()
+    wire.live(60)
+
+    opened, resolved = wire.alerts
+    assert opened.kind is resolved.kind is AlertKind.SILENCE
+    assert (opened.phase, resolved.phase) == (OPEN, RESOLVE)
+    assert opened.ts - opened.ts_effect <= 5 * NS
+    assert abs(opened.ts_effect - (START_MS + silent_ms) * MS) <= NS
+    assert resolved.children >= 1
+
+
+def test_silence_of_all_books_with_live_heartbeats_is_told_from_a_dead_socket(wire: Wire) -> None:
+    wire.quiet = set(SYMBOLS)
+    beat = b'{"jsonrpc":"2.0","method":"heartbeat","params":{"type":"heartbeat"}}'
+    for _ in range(6):
+        wire.add(FrameKind.RECEIVED, beat)
+        wire.live(1)
+    wire.quiet = set()
+    wire.live(60)
+
+    assert [(a.phase, a.kind, a.channel) for a in wire.alerts] == [
+        (OPEN, AlertKind.DATA_SILENCE, "data"),
+        (RESOLVE, AlertKind.DATA_SILENCE, "data"),
+    ]
+
+
+def test_silent_symbol_is_its_own_and_no_other(wire: Wire) -> None:
+    """Concept 10."""
+    wire.quiet = {"SOL_USDC"}
+    found = wire.live(60)
+
+    assert {(kind, symbol) for _, kind, _, symbol in found} == {
+        (AlertKind.STREAM_SILENCE, "SOL_USDC")
+    }
+    assert {phase for phase, _, _, _ in found} == {OPEN}
+
+
+def test_lost_change_is_one_gap_within_half_a_second(wire: Wire) -> None:
+    """Concepts 19 and 20. The book is made anew; the incident lasts until it was clean."""
+    wire.change = lambda payload: []
+    wire.speak("change", "ETH_USDC")
+    lost_ms = wire.ms
+    wire.change = lambda payload: [payload]
+    while not wire.alerts:
+        wire.ms += 50
+        wire.speak("change", "ETH_USDC")
+    wire.renew("ETH_USDC")
+    found = wire.live(70)
+
+    (opened, *_) = wire.alerts
+    assert (opened.kind, opened.channel, opened.symbol) == (AlertKind.GAP, "book", "ETH_USDC")
+    assert opened.ts - (START_MS + lost_ms) * MS <= NS // 2
+    assert found == [(RESOLVE, AlertKind.GAP, "book", "ETH_USDC")]
+
+
+def test_overtaken_trade_is_reordering_and_no_gap(wire: Wire) -> None:
+    held: list[bytes] = []
+
+    def overtake(payload: bytes) -> list[bytes]:
+        held.append(payload)
+        return [] if len(held) == 1 else [held[1], held[0]]
+
+    wire.change = overtake
+    wire.speak("trade", "ETH_USDC")
+    wire.ms += 100
+    wire.speak("trade", "ETH_USDC")
+    wire.change = lambda payload: [payload]
+    found = wire.live(90)
+
+    assert [(a.phase, a.kind, a.channel) for a in wire.alerts] == [
+        (OPEN, AlertKind.REORDERING, "trades"),
+        (RESOLVE, AlertKind.REORDERING, "trades"),
+    ]
+    assert len(found) == 1
+
+
+def test_repeated_trades_are_one_incident_however_many(wire: Wire) -> None:
+    wire.change = lambda payload: [payload, payload] if b"trades." in payload else [payload]
+    opened = wire.live(30)
+    wire.change = lambda payload: [payload]
+    resolved = wire.live(70)
+
+    duplicates = {(OPEN, AlertKind.DUPLICATES, "trades", symbol) for symbol in SYMBOLS}
+    assert set(opened) == duplicates
+    assert len(opened) == len(SYMBOLS)
+    assert {phase for phase, _, _, _ in resolved} == {RESOLVE}
+    assert len(resolved) == len(SYMBOLS)
+
+
+def test_step_of_latency_is_seen_within_five_seconds_and_blamed_on_no_symbol(wire: Wire) -> None:
+    wire.latency_ms = 120
+    found = wire.live(5)
+    wire.latency_ms = 20
+    found += wire.live(60)
+
+    assert found == [
+        (OPEN, AlertKind.LATENCY, "data", ""),
+        (RESOLVE, AlertKind.LATENCY, "data", ""),
+    ]
+
+
+def test_ramp_of_latency_is_seen_before_120_ms_of_excess(wire: Wire) -> None:
+    while not wire.alerts:
+        wire.latency_ms += 2
+        wire.live(1)
+
+    assert {a.kind for a in wire.alerts} == {AlertKind.LATENCY}
+    assert wire.latency_ms < 140
+
+
+def test_clocks_that_are_apart_do_not_matter(wire: Wire) -> None:
+    """Concept 14: an exchange whose clock is two seconds ahead has no negative latency to fear."""
+    other = Wire()
+    other.latency_ms -= 2000
+    other.live(LEARNED_S)
+    other.latency_ms += 100
+    found = other.live(5)
+
+    assert found == [(OPEN, AlertKind.LATENCY, "data", "")]
+
+
+def test_noise_is_jitter_and_not_latency(wire: Wire) -> None:
+    """Concept 16: the delay varies twenty times as much, around the same middle."""
+    wire.latency_ms, wire.spread_ms = 0, 100
+    wire.latency_ms = -28
+    found = wire.live(10)
+
+    assert found == [(OPEN, AlertKind.JITTER, "data", "")]
+
+
+def test_single_stall_is_no_alarm(wire: Wire) -> None:
+    wire.latency_ms = 400
+    wire.live(1)
+    wire.latency_ms = 20
+
+    assert wire.live(60) == []
+
+
+def test_burst_without_a_fault_is_stable(wire: Wire) -> None:
+    """Concept 4: ten times the messages, and nothing is wrong."""
+    for _ in range(30):
+        for _ in range(90):
+            wire.speak("change", wire.random.choice(SYMBOLS))
+        assert wire.live(1) == []
+
+    assert set(wire.states.values()) == {StreamState.STABLE}
+
+
+def test_our_own_trouble_is_never_blamed_on_the_venue(wire: Wire) -> None:
+    """Concept 17. While we are blind nothing is concluded, and no state moves."""
+    wire.status = TickStatus(connected=True, queue_frames=900, queue_age_ns=9 * NS, paused_ns=NS)
+    wire.quiet = set(SYMBOLS)
+    wire.latency_ms = 5000
+    found = wire.live(30)
+    states = set(wire.states.values())
+    wire.status, wire.quiet, wire.latency_ms = TickStatus(connected=True), set(), 20
+    found += wire.live(60)
+
+    assert found == [
+        (OPEN, AlertKind.PIPELINE, "connection", ""),
+        (RESOLVE, AlertKind.PIPELINE, "connection", ""),
+    ]
+    assert states == {StreamState.STABLE}
+
+
+def test_unreadable_frames_are_one_incident_of_the_connection(wire: Wire) -> None:
+    """Concept 29."""
+    for _ in range(5):
+        wire.add(FrameKind.RECEIVED, b'{"jsonrpc":')
+    found = wire.live(90)
+
+    assert [(a.phase, a.kind) for a in wire.alerts] == [
+        (OPEN, AlertKind.SCHEMA),
+        (RESOLVE, AlertKind.SCHEMA),
+    ]
+    assert len(found) == 1
+
+
+def test_origin_of_an_alert_is_the_frame_that_showed_it(wire: Wire) -> None:
+    wire.close(CloseReason(1006, "", "network"))
+
+    (alert,) = wire.alerts
+    assert alert.alert_id == f"disconnected/deribit/s/A/connection/1-{alert.number}"
+    assert alert.number == wire.builder.next_number - 1
