@@ -40,7 +40,7 @@ Every column of every ClickHouse table. This page is made from the comments in
 
 ## How to read a row
 
-A row of `trades`, `books`, `faults` or `stability_1s` is one fact with its whole origin:
+A row of `trades`, `books`, `faults`, `stability_1s` or `alerts` is one fact with its whole origin:
 
 - **in the exchange's stream:** `exchange, shard, line, epoch, number, idx`: which socket, which of
   its openings, which frame, which fact of that frame. This is the identity of the fact: it is the
@@ -54,7 +54,9 @@ A row of `trades`, `books`, `faults` or `stability_1s` is one fact with its whol
 `quality = 0` means that nothing is known against a row: one predicate is an analyst's filter.
 [Queries](queries.md) has examples, and how to get from a row to the bytes it was made of.
 
-The Kafka topic `alerts` has no table yet: `streamgauge tail alerts` shows it.
+[Stability](stability.md) says what states, scores and alerts mean. The view `incidents` has one row
+for each incident of `alerts`: `started`, `detected`, `resolved` (null while it is open) and the `worst`
+value of its metric.
 
 ## Quality
 
