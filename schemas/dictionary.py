@@ -55,8 +55,8 @@ A row of `trades`, `books`, `faults`, `stability_1s` or `alerts` is one fact wit
 [Queries](queries.md) has examples, and how to get from a row to the bytes it was made of.
 
 [Stability](stability.md) says what states, scores and alerts mean. The view `incidents` has one row
-for each incident of `alerts`: `started`, `detected`, `resolved` (null while it is open) and the `worst`
-value of its metric.
+for each incident of `alerts`: `started`, `detected`, `resolved` (null while it is open) and the
+`worst` value of its metric.
 
 ## Quality
 

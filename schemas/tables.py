@@ -15,6 +15,7 @@ import msgspec
 from schemas.migrations import MigrationError, migrations
 
 _CREATE: Final = re.compile(r"CREATE TABLE IF NOT EXISTS (\w+)\s*\(", re.IGNORECASE)
+_SAID: Final = re.compile(r"ALTER TABLE (\w+)\s+COMMENT COLUMN (\w+)\s+", re.IGNORECASE)
 _VIEW: Final = re.compile(r"CREATE VIEW IF NOT EXISTS (\w+)\s+AS\b", re.IGNORECASE)
 _ADD: Final = re.compile(r"ALTER TABLE (\w+)\s+ADD COLUMN IF NOT EXISTS\s+", re.IGNORECASE)
 _COMMENT: Final = re.compile(r"\bCOMMENT\s+'((?:[^'\\]|\\.|'')*)'", re.IGNORECASE)
@@ -62,6 +63,14 @@ def tables() -> dict[str, Table]:
                 table = found[add.group(1)]
                 column = _column(statement[add.end() :])
                 found[table.name] = msgspec.structs.replace(table, columns=(*table.columns, column))
+            elif said := _SAID.match(statement):
+                table = found[said.group(1)]
+                name, rest = said.group(2), statement[said.end() :]
+                columns = tuple(
+                    _column(f"{name} {old.type} COMMENT {rest}") if old.name == name else old
+                    for old in table.columns
+                )
+                found[table.name] = msgspec.structs.replace(table, columns=columns)
             elif not _VIEW.match(statement):
                 raise MigrationError(
                     f"a statement that this module does not know: {statement[:60]}"

@@ -18,7 +18,6 @@ from aiokafka.errors import KafkaError, OffsetOutOfRangeError
 from core.blocks import Block, Limits
 from infra.runtime import logs
 from infra.runtime.connections import kafka_arguments
-from infra.runtime.garbage import collect_seldom, keep_present
 from infra.runtime.health import Verdict
 from infra.runtime.log_identity import log_ids
 from infra.runtime.process import Runtime
@@ -104,13 +103,11 @@ class SinkWorker:
             DatabaseNotReadyError: the database, tables or columns are missing.
             KafkaConnectionError: no broker answers at the start.
         """
-        collect_seldom()
         await self._client.bootstrap()
         try:
             await self._admin.start()
             await self._check_tables()
             await self._consumer.start()
-            keep_present()
             self._consumer.subscribe(list(self._kinds), listener=self._assignment)
             watch = asyncio.create_task(self._watch())
             try:

@@ -177,7 +177,7 @@ class StreamHealth(msgspec.Struct, array_like=True):
     # -- how bad it is --
 
     def _badness(self, second: StreamSecond, *, is_connected: bool) -> dict[Component, float]:
-        frames, missing, checks, bad, disorder = self.messages.totals()
+        frames, missing, checks, bad, disorder = self.messages.totals
         found: dict[Component, float] = {}
         if is_connected and second.age_ns is not None:
             suspicion = self.rhythm.suspicion(second.age_ns)
@@ -189,10 +189,10 @@ class StreamHealth(msgspec.Struct, array_like=True):
         if frames:
             found[Component.ORDER] = disorder / frames
         if second.channel == "book":
-            passed_ns, wrong_ns = self.wrong.totals()
+            passed_ns, wrong_ns = self.wrong.totals
             found[Component.BOOK] = min(wrong_ns / max(passed_ns, 1), 1.0)
         if self.has_followed:
-            passed_ns, lost_ns = self.followed.totals()
+            passed_ns, lost_ns = self.followed.totals
             found[Component.CONTINUITY] = min(lost_ns / max(passed_ns, 1), 1.0)
         for component in (Component.LATENCY, Component.JITTER):
             unusual = self.unusual(component)

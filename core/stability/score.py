@@ -97,6 +97,8 @@ def score(badness: Mapping[Component, float], *, cap: float = 1.0) -> Score:
     found = {
         component: SCALES[component].desirability(value) for component, value in badness.items()
     }
+    if min(found.values(), default=1.0) == 1.0:
+        return Score(100.0 * min(cap, 1.0), found, None, None)
     product = _product(found)
     ceilings = {
         component: _raised(desirability, SCALES[component].ceiling)

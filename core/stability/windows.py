@@ -16,27 +16,30 @@ class Sums(msgspec.Struct, array_like=True):
     width_ns: int
     keep: int
     buckets: list[list[int]]
+    totals: list[int]
+    """Over all buckets."""
     filled_ns: int = 0
 
     @classmethod
     def of(cls, counts: int, *, width_ns: int, keep: int) -> "Sums":
         """Return empty sums of `counts` numbers."""
-        return cls(width_ns, keep, [[0] * counts])
+        return cls(width_ns, keep, [[0] * counts], [0] * counts)
 
     def add(self, values: Sequence[int], passed_ns: int) -> None:
         """Add what happened in the last `passed_ns`."""
+        totals = self.totals
         if self.filled_ns >= self.width_ns:
             self.filled_ns = 0
             self.buckets.append([0] * len(values))
-            del self.buckets[: -self.keep]
+            if len(self.buckets) > self.keep:
+                for place, value in enumerate(self.buckets.pop(0)):
+                    totals[place] -= value
         self.filled_ns += passed_ns
         bucket = self.buckets[-1]
         for place, value in enumerate(values):
-            bucket[place] += value
-
-    def totals(self) -> list[int]:
-        """Return the sum of each count."""
-        return [sum(column) for column in zip(*self.buckets, strict=True)]
+            if value:
+                bucket[place] += value
+                totals[place] += value
 
 
 class Extreme(msgspec.Struct, array_like=True):

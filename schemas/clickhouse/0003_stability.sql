@@ -17,3 +17,5 @@ ALTER TABLE stability_1s ADD COLUMN IF NOT EXISTS score_book Nullable(Float64) C
 ALTER TABLE stability_1s ADD COLUMN IF NOT EXISTS score_continuity Nullable(Float64) COMMENT '[ratio] Time in which nothing could be published, 0 bad to 1 good; null while there is nothing to judge by.' AFTER score_book;
 ALTER TABLE stability_1s ADD COLUMN IF NOT EXISTS score_order Nullable(Float64) COMMENT '[ratio] Repeated and late messages, 0 bad to 1 good; null while there is nothing to judge by.' AFTER score_continuity;
 ALTER TABLE stability_1s ADD COLUMN IF NOT EXISTS score_jitter Nullable(Float64) COMMENT '[ratio] Variation of the latency, 0 bad to 1 good; null while there is nothing to judge by.' AFTER score_order;
+ALTER TABLE stability_1s COMMENT COLUMN channel '[name] connection, data (all market data of it), book or trades.';
+ALTER TABLE stability_1s COMMENT COLUMN symbol '[name] Spelling of the venue; empty for the connection and its data.';

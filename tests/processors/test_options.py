@@ -112,7 +112,8 @@ def largest_health() -> StreamHealth:
     """Return the health of a stream with a long history and half of all incidents open."""
     health = StreamHealth()
     for sums in (health.messages, health.wrong, health.followed):
-        sums.buckets = [[_MOST] * len(sums.buckets[0])] * sums.keep
+        sums.totals = [_MOST] * len(sums.totals)
+        sums.buckets = [sums.totals] * sums.keep
     health.rhythm.gaps.buckets = [_MOST] * health.rhythm.gaps.keep
     for recent in (health.latencies, health.jitters):
         recent.values = [_MOST] * recent.keep
