@@ -31,22 +31,14 @@ from core.frames import (
 )
 from core.instrument import Instrument
 from core.instruments import Instruments
-from core.memory import StreamMemory, read, write
 from core.protocol import DecodeError, Delta, Exchange, Shard, Snapshot, TradePrint
+from core.seconds import Seconds
 from core.stability.connection import ConnectionStability
-from core.stability.health import ConnectionWindow
-from core.statistics import StreamStatistics
-from core.sync import BookSync
 from core.wire import PAYLOAD_MAX
 
 _Own = TypeVar("_Own", Shard, CloseReason, Dropped, Resync, TickStatus)
 
 _RECEIVED: Final = FrameKind.RECEIVED
-BLIND_AGE_NS: Final = 5_000_000_000
-"""Frames that wait for Kafka for longer say nothing of the exchange any more."""
-_NO_STATUS: Final = TickStatus(connected=False)
-_STAGGER_NS: Final = 1_000_000_000
-"""Between the checkpoints of two streams of a connection, where there are ticks to make them."""
 _RTT_DIGITS: Final = 18
 """Longest round trip that is believed, in digits of ns."""
 
@@ -77,16 +69,11 @@ class ShardPipeline:
         self._epoch = 0
         self._next_number = -1
         self._chain = CHAIN_START
-        self._connection = StreamStatistics("connection", "")
-        self._data = StreamStatistics("data", "")
-        """The market data of all symbols together."""
         self._stability = ConnectionStability(self._facts)
-        self._tick_mono = 0
-        self._tick_ts: int | None = None
-        """The last tick of this epoch, None before the first."""
+        self._seconds = Seconds(
+            self._facts, self._instruments, self._stability, settings.checkpoint_interval_ns
+        )
         self._sample_at = 0
-        self._restored: dict[int, list[tuple[str, str, StreamMemory]]] = {}
-        """By number of the tick: memories that the batch to come gives back, by stream."""
         self._takes: dict[FrameKind, Callable[[Frame], None]] = {
             FrameKind.OPENING: self._opening,
             FrameKind.OPEN: self._opened,
@@ -120,7 +107,7 @@ class ShardPipeline:
             if chain != batch.chain:
                 self._broken(chain, batch.chain)
             self._take(batch, is_intact=chain == batch.chain)
-        self._restored = {}
+        self._seconds.forget_restored()
         return self._facts.take(batch.address, batch.number)
 
     def restore(self, checkpoints: Iterable[StreamCheckpoint]) -> int:
@@ -129,15 +116,7 @@ class ShardPipeline:
         Each takes effect at its own tick: what the batch holds after that comes on top. So the
         epoch is the checkpoint's own, and how frames are cut into batches does not matter.
         """
-        unreadable = 0
-        for checkpoint in checkpoints:
-            memory = read(checkpoint.state)
-            if memory is None:
-                unreadable += 1
-                continue
-            stream = checkpoint.channel, checkpoint.symbol, memory
-            self._restored.setdefault(checkpoint.number, []).append(stream)
-        return unreadable
+        return self._seconds.restore(checkpoints)
 
     def _take(self, batch: FrameBatch, *, is_intact: bool) -> None:
         facts, received, stability = self._facts, self._received, self._stability
@@ -206,12 +185,7 @@ class ShardPipeline:
         self._epoch = epoch
         self._instruments.begin_epoch()
         self._stability.begin_epoch()
-        self._connection = StreamStatistics("connection", "")
-        self._data = StreamStatistics("data", "")
-        self._connection.start(mono)
-        self._data.start(mono)
-        self._tick_mono = mono
-        self._tick_ts = None
+        self._seconds.begin_epoch(mono)
         self._sample_at = self._next_sample(mono)
 
     def _broken(self, expected: bytes, found: bytes) -> None:
@@ -227,7 +201,7 @@ class ShardPipeline:
     def _received(self, frame: Frame) -> None:
         payload = frame.payload
         size = len(payload)
-        self._connection.count(size, frame.ts_mono)
+        self._seconds.connection.count(size, frame.ts_mono)
         if size > PAYLOAD_MAX:
             self._undecoded(f"a frame of {size} bytes")
             return
@@ -240,15 +214,15 @@ class ShardPipeline:
             first = messages[0]
             if type(first) is Delta or type(first) is TradePrint:
                 transit = frame.ts_recv - first.ts_event if first.ts_event else None
-                self._data.frame(self._facts.number, size, frame.ts_mono, transit)
+                self._seconds.data.frame(self._facts.number, size, frame.ts_mono, transit)
             elif type(first) is Snapshot:
                 # Its time may be that of a change long ago.
-                self._data.frame(self._facts.number, size, frame.ts_mono, None)
+                self._seconds.data.frame(self._facts.number, size, frame.ts_mono, None)
         self._instruments.take(messages, frame)
 
     def _received_binary(self, frame: Frame) -> None:
         size = len(frame.payload)
-        self._connection.count(size, frame.ts_mono)
+        self._seconds.connection.count(size, frame.ts_mono)
         found = f"{size} bytes, {frame.payload[:16].hex()}"
         self._facts.fault(FaultKind.UNEXPECTED_BINARY, expected="text", found=found)
 
@@ -292,7 +266,7 @@ class ShardPipeline:
 
     def _opened(self, frame: Frame) -> None:
         self._stability.opened()
-        self._connection.state(BookState.LIVE, frame.ts_mono)
+        self._seconds.connection.state(BookState.LIVE, frame.ts_mono)
 
     def _closed(self, frame: Frame) -> None:
         reason = self._own(frame, CloseReason) or CloseReason(0, "unknown", "network")
@@ -304,13 +278,13 @@ class ShardPipeline:
                 found=f"{reason.code} {reason.reason} by {reason.by}",
             )
         self._stability.closed()
-        self._connection.state(BookState.EMPTY, frame.ts_mono)
+        self._seconds.connection.state(BookState.EMPTY, frame.ts_mono)
         self._instruments.disconnect()
 
     def _ponged(self, frame: Frame) -> None:
         digits = frame.payload
         if digits.isdigit() and len(digits) <= _RTT_DIGITS:
-            self._connection.heartbeat_rtt_ns = int(digits)
+            self._seconds.connection.heartbeat_rtt_ns = int(digits)
 
     def _dropped(self, frame: Frame) -> None:
         dropped = self._own(frame, Dropped)
@@ -335,94 +309,7 @@ class ShardPipeline:
             )
 
     def _ticked(self, frame: Frame) -> None:
-        status = self._own(frame, TickStatus)
-        # Clocks that jump may not make a window of negative length.
-        window_ns = max(frame.ts_mono - self._tick_mono, 0)
-        self._tick_mono = frame.ts_mono
-        stability = self._stability
-        if status is not None and status.connected is not stability.is_connected:
-            # A reader who starts in the middle of an epoch has not seen its OPEN.
-            stability.is_connected, stability.is_connecting = status.connected, False
-        self._connection.decode_errors = self._facts.window_decode_errors
-        self._facts.close_window()
-        is_blind = status is not None and _is_blind(status)
-        window = stability.window(window_ns, is_blind=is_blind)
-        self._close(self._connection, window, window_ns, None, status)
-        self._close(self._data, window, window_ns, None)
-        for instrument in self.instruments.values():
-            self._close(instrument.book_stream, window, window_ns, instrument.book)
-            self._close(instrument.trade_stream, window, window_ns, None)
-        if status is not None:
-            state = BookState.LIVE if status.connected else BookState.EMPTY
-            self._connection.state(state, frame.ts_mono)
-        for channel, symbol, memory in self._restored.get(self._facts.number, ()):
-            self._recall(channel, symbol, memory)
-        self._write_checkpoints(frame.ts_recv)
-
-    def _recall(self, channel: str, symbol: str, memory: StreamMemory) -> None:
-        if memory.health is not None:
-            self._stability.health[channel, symbol] = memory.health
-        if channel == self._connection.channel:
-            self._connection.recall(memory)
-        elif channel == self._data.channel:
-            self._data.recall(memory)
-        else:
-            self._instruments.recall(channel, symbol, memory)
-
-    def _write_checkpoints(self, ts: int) -> None:
-        """Write down the memory of the streams that are due at the tick of time `ts`.
-
-        A stream is due at the first tick of an epoch and then at the first of each interval, which
-        begins earlier the later its place. Only the tick before is asked: who began to read in the
-        middle of the epoch writes the same. What the connection remembers comes with every other,
-        because it judges by both.
-        """
-        before, self._tick_ts = self._tick_ts, ts
-        interval = self.settings.checkpoint_interval_ns
-
-        def is_due(place: int) -> bool:
-            shift = place * _STAGGER_NS
-            return before is None or (ts + shift) // interval != (before + shift) // interval
-
-        streams = [
-            (instrument, stream)
-            for instrument in self.instruments.values()
-            for stream in (instrument.book_stream, instrument.trade_stream)
-        ]
-        due = [each for place, each in enumerate(streams, 1) if is_due(place)]
-        if due or is_due(0):
-            self._checkpoint(self._connection, self._connection.remember())
-            self._checkpoint(self._data, self._data.remember())
-        for instrument, stream in due:
-            self._checkpoint(stream, instrument.remember(stream))
-
-    def _checkpoint(self, stream: StreamStatistics, memory: StreamMemory) -> None:
-        facts = self._facts
-        memory.health = self._stability.of((stream.channel, stream.symbol))
-        state = write(memory)
-        facts.checkpoints.append(
-            StreamCheckpoint(facts.number, facts.next_index(), stream.channel, stream.symbol, state)
-        )
-
-    def _close(
-        self,
-        stream: StreamStatistics,
-        window: ConnectionWindow,
-        window_ns: int,
-        book: BookSync | None,
-        status: TickStatus | None = None,
-    ) -> None:
-        facts, frame = self._facts, self._facts.frame
-        second = stream.close(
-            number=facts.number,
-            index=facts.next_index(),
-            ts=frame.ts_recv,
-            ts_mono=frame.ts_mono,
-            window_ns=window_ns,
-            counters=None if book is None else book.counters,
-            status=status or _NO_STATUS,
-        )
-        facts.seconds.append(self._stability.close(second, window))
+        self._seconds.tick(self._own(frame, TickStatus))
 
     def _own(self, frame: Frame, struct: type[_Own]) -> _Own | None:
         """Read a payload of our own producer."""
@@ -434,8 +321,3 @@ class ShardPipeline:
 
     def _undecoded(self, reason: str) -> None:
         self._facts.undecoded(reason, f"a frame of {self.exchange.name}")
-
-
-def _is_blind(status: TickStatus) -> bool:
-    """Say whether our producer could not hand on all that came: that is no fault of the venue."""
-    return status.paused_ns > 0 or status.queue_age_ns > BLIND_AGE_NS
