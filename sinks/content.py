@@ -76,8 +76,9 @@ def _sum(column: Sequence[Any], *, ladders: bool) -> int:
     if isinstance(column, Packed):
         return _decimals(column.data)
     if isinstance(column, NullableNumbers):
-        values = column.values
-        return sum(array("q", values.tobytes()) if values.typecode == "d" else values)
+        column = column.values
+    if isinstance(column, array) and column.typecode == "d":
+        column = array("q", column.tobytes())
     if isinstance(column, list):
         return sum(map(_number, column))
     return sum(column)

@@ -6,6 +6,7 @@ The rows are written down from the facts alone: nothing of what a sink computes 
 import random
 from collections.abc import Iterator
 from decimal import Decimal, localcontext
+from enum import Enum
 from typing import Any
 
 import msgspec
@@ -21,21 +22,30 @@ from core.events import (
     Trade,
 )
 from core.frames import Address
+from core.stability.alerts import Alert, AlertKind, Phase, Severity
+from core.stability.score import Component
+from core.stability.states import StreamState
 from schemas.tables import tables
 
-TABLES = {"trades": "trades", "books": "books", "faults": "faults", "stability": "stability_1s"}
+TABLES = {
+    "trades": "trades",
+    "books": "books",
+    "faults": "faults",
+    "stability": "stability_1s",
+    "alerts": "alerts",
+}
 """Kind of fact to its table."""
 EPOCH = 1_700_000_000_000_000_000
 MONTH_NS = 31 * 86_400 * 10**9
 INT64_MAX = 2**63 - 1
 SYMBOLS = ("BTC/USD", "ETH-PERPETUAL", "1000SATSUSDT", "ÄÖ/€")
-OPTIONAL = ("age_ns", "jitter_ns", "heartbeat_rtt_ns")
+OPTIONAL = ("age_ns", "jitter_ns", "heartbeat_rtt_ns", "gap_max_ns")
 
 Row = dict[str, Any]
 
 
 def mixed_events(partition: int, number: int, draw: random.Random) -> Events:
-    """Return facts of all four kinds of one raw record, their values at the limits now and then."""
+    """Return facts of all kinds of one raw record, their values at the limits now and then."""
     address = Address("kraken", f"shard{partition}", "A", EPOCH)
     return Events(
         address,
@@ -44,6 +54,8 @@ def mixed_events(partition: int, number: int, draw: random.Random) -> Events:
         [_book(number, index, draw) for index in range(draw.randint(1, 3))],
         [_fault(number, index, draw) for index in range(draw.randint(1, 2))],
         [_second(number, index, draw) for index in range(draw.randint(1, 3))],
+        # Each would be a record of its own; what is compared here is one record of each kind.
+        [_alert(number, draw.randint(0, 9), draw)],
     )
 
 
@@ -54,6 +66,7 @@ def expected_rows(kind: str, events: Events, raw_partition: int, raw_offset: int
         "books": events.books,
         "faults": events.faults,
         "stability": events.seconds,
+        "alerts": events.alerts,
     }
     for row, fact in enumerate(facts[kind]):
         fields = msgspec.structs.asdict(fact)
@@ -146,6 +159,8 @@ def _second(number: int, index: int, draw: random.Random) -> StreamSecond:
     for name in counters:
         if name in OPTIONAL or (name.startswith("latency_") and name.endswith("_ns")):
             counters[name] = draw.choice([None, 0, -5, INT64_MAX])
+        elif name.startswith("score"):
+            counters[name] = draw.choice([None, 0.0, 1e-300, 99.9, -1.5])
     return StreamSecond(
         **counters
         | {
@@ -155,7 +170,36 @@ def _second(number: int, index: int, draw: random.Random) -> StreamSecond:
             "symbol": draw.choice(["", *SYMBOLS]),
             "ts": _moment(draw),
             "book_state": draw.choice([None, *BookState]),
+            "state": draw.choice([None, *StreamState]),
+            "is_blind": draw.choice([False, True]),
+            "score_version": draw.choice([0, 1, INT64_MAX]),
+            "score_binding": draw.choice([None, *Component]),
+            "score_unit": draw.choice(["", "ratio", "№"]),
         }
+    )
+
+
+def _alert(number: int, index: int, draw: random.Random) -> Alert:
+    moment = _moment(draw)
+    return Alert(
+        number=number,
+        index=index,
+        alert_id=draw.choice([f"gap/{number}", "№/ид"]),
+        phase=draw.choice(list(Phase)),
+        kind=draw.choice(list(AlertKind)),
+        severity=draw.choice(list(Severity)),
+        channel=draw.choice(["book", "trades", "data", "connection"]),
+        symbol=draw.choice(["", *SYMBOLS]),
+        ts=moment,
+        ts_effect=moment - draw.randrange(10**10),
+        ts_detected=moment - draw.randrange(10**9),
+        metric=draw.choice(["silence", ""]),
+        value=draw.choice([0.0, 1e300, -1.5]),
+        threshold=draw.choice([0.0, 3.5]),
+        unit=draw.choice(["", "s"]),
+        detail=draw.choice(["", "x" * 200, "'\\n№"]),
+        hits=draw.choice([0, INT64_MAX]),
+        children=draw.choice([0, 7]),
     )
 
 
@@ -189,18 +233,17 @@ def _book_values(fields: Row) -> Row:
     return fields
 
 
-def _fault_values(fields: Row) -> Row:
-    return fields | {"kind": fields["kind"].name.lower()}
-
-
-def _second_values(fields: Row) -> Row:
-    state = fields["book_state"]
-    return fields | {"book_state": None if state is None else state.name.lower()}
+def _named(fields: Row) -> Row:
+    """Return the fields with enums by their names."""
+    return fields | {
+        name: value.name.lower() for name, value in fields.items() if isinstance(value, Enum)
+    }
 
 
 _VALUES = {
     "trades": _trade_values,
     "books": _book_values,
-    "faults": _fault_values,
-    "stability": _second_values,
+    "faults": _named,
+    "stability": _named,
+    "alerts": _named,
 }

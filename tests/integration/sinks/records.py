@@ -128,4 +128,10 @@ class Records:
         return sent
 
 
-_FACTS = {"trades": "trades", "books": "books", "faults": "faults", "stability": "seconds"}
+_FACTS = {
+    "trades": "trades",
+    "books": "books",
+    "faults": "faults",
+    "stability": "seconds",
+    "alerts": "alerts",
+}
