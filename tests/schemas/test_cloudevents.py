@@ -2,9 +2,11 @@
 
 import re
 
+import msgspec
 from hypothesis import given, settings
 
 from core.events import Events
+from core.wire import TS_MAX
 from schemas.cloudevents import headers_of, rfc3339
 from schemas.codec import encode_events
 from schemas.topics import OUTPUT_KINDS
@@ -17,10 +19,9 @@ NAME = re.compile(r"ce_[a-z0-9]{1,20}")
 @given(events())
 @settings(max_examples=30, deadline=None)
 def test_alert_carries_all_required_attributes_in_its_headers(facts: Events) -> None:
-    alert = facts.alerts[0]
+    alert = msgspec.structs.replace(facts.alerts[0], ts=facts.alerts[0].ts % TS_MAX)
+    facts = msgspec.structs.replace(facts, alerts=[alert])
     value = next(value for kind, value in encode_events(facts, 0, 0) if kind == "alerts")
-    if not 0 <= alert.ts < 4_102_444_800_000_000_000:
-        return
 
     found = dict(headers_of("alerts", value) or [])
 
