@@ -121,7 +121,7 @@ class ShardPipeline:
     def _take(self, batch: FrameBatch, *, is_intact: bool) -> None:
         facts, received, stability = self._facts, self._received, self._stability
         number = batch.number
-        known = len(facts.faults)
+        known = 0  # What `_admit` found is weighed with the first frame.
         for frame in batch.frames:
             facts.number, facts.frame = number, frame
             number += 1

@@ -139,10 +139,10 @@ class ConnectionStability:
 
     def window(self, window_ns: int, *, is_blind: bool) -> ConnectionWindow:
         """Begin to close a window of all streams; the connection's own comes first."""
+        root = self.of(_ROOT)
         if self.is_connected:
-            root = self.of(_ROOT)
-            root.open_ns = min(root.open_ns + window_ns, SETTLING_NS)
-        return ConnectionWindow(self.is_connected, self.is_connecting, is_blind)
+            root.open_ns += window_ns
+        return ConnectionWindow(self.is_connected, self.is_connecting, is_blind, root.open_ns)
 
     def close(self, second: StreamSecond, window: ConnectionWindow) -> StreamSecond:
         """Return the window of a stream with its judgement, after weighing what it shows."""
@@ -158,7 +158,7 @@ class ConnectionStability:
             return second
         shown: set[AlertKind] = set()
         if window.is_connected:
-            for finding in findings(second, health):
+            for finding in findings(second, health, window):
                 shown.add(finding.kind)
                 self._strike(stream, finding)
         else:
@@ -179,7 +179,8 @@ class ConnectionStability:
             incident = known.incidents.explains() if known is not None else None
             if incident is not None:
                 incident.children += 1
-                if stream == _ROOT and finding.kind in PARENTS:
+                if finding.kind in PARENTS:
+                    # A socket that is open again and brings nothing is not well again.
                     incident.clean_ns = 0
                 return
         is_settling = self.of(_ROOT).open_ns < SETTLING_NS

@@ -9,7 +9,7 @@ from typing import Final
 
 from core.events import StreamSecond
 from core.stability.alerts import AlertKind, Finding
-from core.stability.health import StreamHealth
+from core.stability.health import ConnectionWindow, StreamHealth
 from core.stability.score import SCALES, Component
 from core.stability.silence import SUSPICION_BAD
 from core.stability.states import StreamState
@@ -28,9 +28,11 @@ _SILENCES: Final = {
 }
 
 
-def findings(second: StreamSecond, health: StreamHealth) -> Iterator[Finding]:
+def findings(
+    second: StreamSecond, health: StreamHealth, connection: ConnectionWindow
+) -> Iterator[Finding]:
     """Yield the evidence in a window of a connected stream."""
-    yield from _silence(second, health)
+    yield from _silence(second, health, connection.silence_ns(second))
     if second.channel == DATA:
         yield from _unusual(second, health)
     yield from _disorder(second)
@@ -40,9 +42,9 @@ def findings(second: StreamSecond, health: StreamHealth) -> Iterator[Finding]:
         )
 
 
-def _silence(second: StreamSecond, health: StreamHealth) -> Iterator[Finding]:
-    age_ns, limit_ns = second.age_ns, health.rhythm.limit_ns()
-    if age_ns is None or limit_ns is None:
+def _silence(second: StreamSecond, health: StreamHealth, age_ns: int) -> Iterator[Finding]:
+    limit_ns = health.rhythm.limit_ns()
+    if limit_ns is None:
         return
     suspicion = health.rhythm.suspicion(age_ns)
     if suspicion is not None and suspicion >= SUSPICION_BAD:

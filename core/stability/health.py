@@ -42,12 +42,18 @@ _SLOWLY: Final = 12
 class ConnectionWindow(msgspec.Struct, frozen=True):
     """What was true of the connection when the window closed.
 
-    `is_blind`: our own producer was not able to hand on all that came.
+    `open_ns` is how long the socket has been open, `is_blind` that our own producer was not able to
+    hand on all that came.
     """
 
     is_connected: bool
     is_connecting: bool
     is_blind: bool
+    open_ns: int
+
+    def silence_ns(self, second: StreamSecond) -> int:
+        """Return how long a stream has been silent; at most since the socket was opened."""
+        return self.open_ns if second.age_ns is None else second.age_ns
 
 
 def _minute(counts: int) -> Sums:
@@ -74,14 +80,14 @@ class StreamHealth(msgspec.Struct, array_like=True):
     since_fault_ns: int = FAULT_CAP_NS
     has_followed: bool = False
     open_ns: int = 0
-    """Of the connection: how long its socket has been open, up to what matters."""
+    """Of the connection: how long its socket has been open."""
 
     def judge(self, second: StreamSecond, connection: ConnectionWindow) -> Judgement:
         """Take the next window and return what it says of the stream."""
         is_connected = connection.is_connected
         is_following = is_connected and self._is_following(second)
         self._remember(second, is_connected=is_connected, is_following=is_following)
-        badness = self._badness(second, is_connected=is_connected)
+        badness = self._badness(second, connection)
         has_fault = self.since_fault_ns < FAULT_CAP_NS
         found = score(badness, cap=FAULT_CAP if has_fault else 1.0)
         situation = Situation(
@@ -176,11 +182,13 @@ class StreamHealth(msgspec.Struct, array_like=True):
 
     # -- how bad it is --
 
-    def _badness(self, second: StreamSecond, *, is_connected: bool) -> dict[Component, float]:
+    def _badness(
+        self, second: StreamSecond, connection: ConnectionWindow
+    ) -> dict[Component, float]:
         frames, missing, checks, bad, disorder = self.messages.totals
         found: dict[Component, float] = {}
-        if is_connected and second.age_ns is not None:
-            suspicion = self.rhythm.suspicion(second.age_ns)
+        if connection.is_connected:
+            suspicion = self.rhythm.suspicion(connection.silence_ns(second))
             if suspicion is not None:
                 found[Component.LIVENESS] = suspicion
         if frames or missing:

@@ -7,6 +7,7 @@ from random import Random
 import msgspec
 import pytest
 
+from core.events import Events
 from core.exchanges import exchanges
 from core.frames import Address, BatchBuilder, CloseReason, Frame, FrameKind, TickStatus
 from core.pipeline import PipelineSettings, ShardPipeline
@@ -165,6 +166,48 @@ def test_attempts_that_are_refused_are_part_of_the_first_loss(wire: Wire) -> Non
         (RESOLVE, AlertKind.DISCONNECTED),
     ]
     assert wire.alerts[1].hits >= 20
+
+
+def test_socket_that_opens_again_and_brings_nothing_is_the_same_incident(wire: Wire) -> None:
+    wire.close(CloseReason(1006, "", "network"))
+    wire.open()
+    for symbol in SYMBOLS:
+        wire.speaker.trade_ids[symbol] += 1
+    wire.quiet = set(SYMBOLS)
+    wire.live(60)
+    wire.quiet = set()
+    assert [(a.phase, a.kind) for a in wire.alerts] == [(OPEN, AlertKind.DISCONNECTED)]
+    found = wire.live(30)
+
+    assert found == [(RESOLVE, AlertKind.DISCONNECTED, "connection", "")]
+
+
+def test_subscriptions_that_bring_nothing_after_a_planned_reconnect_are_seen(wire: Wire) -> None:
+    wire.close(CloseReason(1000, "stopping", "us", planned=True))
+    wire.builder = BatchBuilder(Address("deribit", "s", "A", 2))
+    wire.add(FrameKind.OPENING)
+    wire.add(FrameKind.PLAN, msgspec.json.encode(wire.shard))
+    wire.add(FrameKind.OPEN)
+    wire.quiet = set(SYMBOLS)
+    found = wire.live(5)
+
+    assert found == [(OPEN, AlertKind.SILENCE, "connection", "")]
+
+
+def test_frames_that_are_missing_in_the_log_are_ours_and_no_gap_of_the_venue(wire: Wire) -> None:
+    feed = wire.pipeline.feed
+    wire.pipeline.feed = lambda batch: Events(batch.address, 0, [], [], [], [])  # type: ignore[method-assign]
+    wire.speak("change", "ETH_USDC")
+    wire.pipeline.feed = feed  # type: ignore[method-assign]
+    wire.live(1)
+    for symbol in SYMBOLS:
+        wire.renew(symbol)
+    wire.live(90)
+
+    assert [(a.phase, a.kind, a.channel) for a in wire.alerts] == [
+        (OPEN, AlertKind.LOG_BROKEN, "connection"),
+        (RESOLVE, AlertKind.LOG_BROKEN, "connection"),
+    ]
 
 
 def test_planned_reconnect_raises_nothing(wire: Wire) -> None:
