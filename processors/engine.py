@@ -46,7 +46,8 @@ class Output(NamedTuple):
 
 
 class Fed(msgspec.Struct, frozen=True):
-    """What one raw record gave: at most one output a kind, and None for a dead letter's facts."""
+    """What one raw record gave: at most one output a kind, of alerts one for each; and None for a
+    dead letter's facts."""
 
     outputs: list[Output]
     frames: int

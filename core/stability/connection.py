@@ -42,7 +42,8 @@ class ConnectionStability:
         self.due = _NEVER
         """Monotonic ns at which `weigh` has something to do."""
         self._facts = facts
-        self._held: list[tuple[int, Stream, Finding]] = []
+        self._held: dict[Stream, tuple[int, Finding]] = {}
+        """One gap of a stream that may yet be filled, and when it is too late."""
 
     def of(self, stream: Stream) -> StreamHealth:
         """Return what is remembered of a stream."""
@@ -108,32 +109,29 @@ class ConnectionStability:
             fault.unit or "faults",
             detail=f"expected {fault.expected}, found {fault.found}"[:200],
         )
-        if fault.kind is FaultKind.SEQUENCE_GAP or fault.kind is FaultKind.TRADE_GAP:
+        is_gap = fault.kind is FaultKind.SEQUENCE_GAP or fault.kind is FaultKind.TRADE_GAP
+        if is_gap and stream not in self._held:
             due = self._facts.frame.ts_mono + HOLD_NS
-            self._held.append((due, stream, finding))
+            self._held[stream] = due, finding
             self.due = min(self.due, due)
         else:
             self._strike(stream, finding)
 
     def _late(self, stream: Stream) -> None:
         """A message came after ones that follow it: it was overtaken, and is not missing."""
-        ts_effect = self._facts.frame.ts_recv
-        for place, (_, held, gap) in enumerate(self._held):
-            if held == stream:
-                del self._held[place]
-                ts_effect = gap.ts_effect
-                break
+        _, gap = self._held.pop(stream, (0, None))
+        ts_effect = self._facts.frame.ts_recv if gap is None else gap.ts_effect
         self._strike(
             stream, Finding(AlertKind.REORDERING, ts_effect, "reordering", 1.0, 0.0, "messages")
         )
 
     def weigh(self, now: int) -> None:
         """Take the gaps for losses that were not filled by `now`, monotonic ns."""
-        due = [(stream, finding) for at, stream, finding in self._held if at <= now]
-        self._held = [held for held in self._held if held[0] > now]
-        self.due = min((at for at, _, _ in self._held), default=_NEVER)
-        for stream, finding in due:
-            self._strike(stream, finding)
+        for stream, (due, finding) in list(self._held.items()):
+            if due <= now:
+                del self._held[stream]
+                self._strike(stream, finding)
+        self.due = min((due for due, _ in self._held.values()), default=_NEVER)
 
     # -- windows --
 
