@@ -387,17 +387,8 @@ _OPTIONAL: Final = (
     "heartbeat_rtt_ns",
     "gap_max_ns",
 )
-_FLOATS: Final = (
-    "score",
-    "score_badness",
-    "score_threshold",
-    "score_liveness",
-    "score_integrity",
-    "score_latency",
-    "score_book",
-    "score_continuity",
-    "score_order",
-    "score_jitter",
+_FLOATS: Final = frozenset(
+    field.name for field in msgspec.structs.fields(StreamSecond) if field.type == float | None
 )
 _NOT_NUMBERS: Final = ("channel", "symbol", "book_state", "state", "score_binding", "score_unit")
 _CODES: Final[dict[str, dict[str, str]]] = {

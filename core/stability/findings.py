@@ -11,7 +11,6 @@ from core.events import StreamSecond
 from core.stability.alerts import AlertKind, Finding
 from core.stability.health import ConnectionWindow, StreamHealth
 from core.stability.score import SCALES, Component
-from core.stability.silence import SUSPICION_BAD
 from core.stability.states import StreamState
 
 CONNECTION: Final = "connection"
@@ -44,10 +43,7 @@ def findings(
 
 def _silence(second: StreamSecond, health: StreamHealth, age_ns: int) -> Iterator[Finding]:
     limit_ns = health.rhythm.limit_ns()
-    if limit_ns is None:
-        return
-    suspicion = health.rhythm.suspicion(age_ns)
-    if suspicion is not None and suspicion >= SUSPICION_BAD:
+    if limit_ns is not None and age_ns >= limit_ns:
         yield Finding(
             _SILENCES.get(second.channel, AlertKind.STREAM_SILENCE),
             second.ts - age_ns,

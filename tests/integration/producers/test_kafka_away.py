@@ -130,7 +130,7 @@ def test_produce_kafka_away_for_longer_than_requests_may_take(
     with producer(tmp_path, settings) as running:
         running.wait_live(4)
         given_up = 0
-        # Where nothing was under way when the broker went, there is nothing to give up.
+        # aiokafka gives a batch up only while it knows no leader: otherwise it tries for ever.
         for _ in range(5):
             failed = len(running.events("delivery_failed"))
             broker.stop()
