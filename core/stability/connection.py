@@ -53,12 +53,13 @@ class ConnectionStability:
         return health
 
     def keep_only(self, symbols: Collection[str]) -> None:
-        """Forget the streams of symbols that are not planned any more."""
-        self.health = {
-            stream: health
-            for stream, health in self.health.items()
-            if not stream[1] or stream[1] in symbols
-        }
+        """Forget the streams of symbols that are not planned any more, and end their incidents."""
+        for stream in [each for each in self.health if each[1] and each[1] not in symbols]:
+            for kind, incident in self.health.pop(stream).incidents.open.items():
+                detail = "the symbol is not planned any more"
+                self._emit(
+                    Phase.RESOLVE, kind, stream, incident, value=incident.worst, detail=detail
+                )
 
     # -- the socket --
 

@@ -272,6 +272,18 @@ def test_silent_symbol_is_its_own_and_no_other(wire: Wire) -> None:
     assert {phase for phase, _, _, _ in found} == {OPEN}
 
 
+def test_incident_of_a_symbol_that_is_planned_no_more_is_resolved(wire: Wire) -> None:
+    wire.quiet = {"SOL_USDC"}
+    opened = len(wire.live(60))
+    fewer = Shard("deribit", "s", SYMBOLS[:2], 0)
+    wire.add(FrameKind.PLAN, msgspec.json.encode(fewer))
+
+    resolved = wire.alerts[-opened:]
+    assert opened
+    assert {(a.phase, a.symbol) for a in resolved} == {(RESOLVE, "SOL_USDC")}
+    assert {a.alert_id for a in resolved} == {a.alert_id for a in wire.alerts[:opened]}
+
+
 def test_lost_change_is_one_gap_within_half_a_second(wire: Wire) -> None:
     """Concepts 19 and 20. The book is made anew; the incident lasts until it was clean."""
     wire.change = lambda payload: []
