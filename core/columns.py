@@ -86,6 +86,14 @@ class NullableNumbers(Sequence[int | float | None]):
         self.values.extend([0 if value is None else value for value in values])
         self.nulls += bytes([value is None for value in values])
 
+    def extend_positive(self, values: Sequence[int]) -> None:
+        """Add integers of which negative ones stand for null."""
+        if values and min(values) < 0:
+            self.extend([None if value < 0 else value for value in values])
+        else:
+            self.values.extend(values)
+            self.nulls += bytes(len(values))
+
 
 def picked(column: Sequence[Any], indices: Sequence[int]) -> Sequence[Any]:
     """Return the values of `column` at `indices`, as a column of the same kind."""
@@ -97,17 +105,19 @@ def picked(column: Sequence[Any], indices: Sequence[int]) -> Sequence[Any]:
     return array(column.typecode, values) if isinstance(column, array) else values
 
 
-def decimals(texts: Iterable[str]) -> Packed:
-    """Return a column of decimals.
+class StoredDecimals(dict[str, bytes]):
+    """Decimal text to its stored form, remembered because numbers recur; emptied when full.
 
-    Raises:
-        DecimalError: a text is not a decimal that can be stored exactly.
+    Prices recur, sizes seldom do: kept together, sizes would push prices out.
     """
-    return Packed(DECIMAL_BYTES, b"".join([_STORED[text] for text in texts]))
 
+    def column(self, texts: Iterable[str]) -> Packed:
+        """Return a column of decimals.
 
-class _Stored(dict[str, bytes]):
-    """Decimal text to its stored form, remembered because prices repeat; emptied when full."""
+        Raises:
+            DecimalError: a text is not a decimal that can be stored exactly.
+        """
+        return Packed(DECIMAL_BYTES, b"".join([self[text] for text in texts]))
 
     def __missing__(self, text: str) -> bytes:
         if len(self) >= _CACHE_MAX:
@@ -153,6 +163,3 @@ def ladder(mantissas: Sequence[int], exponent: int) -> bytes:
             raise DecimalError(f"more than {DECIMAL_SCALE} decimals in a ladder")
         scaled = [value // divisor for value in mantissas]
     return b"".join([value.to_bytes(DECIMAL_BYTES, "little", signed=True) for value in scaled])
-
-
-_STORED: Final = _Stored()

@@ -5,6 +5,7 @@ in that frame. With the batch's address this is the origin of a row, the same on
 Times are ns since the epoch, UTC; prices and sizes are exact decimal text.
 """
 
+from collections.abc import Sequence
 from enum import IntEnum, IntFlag
 from typing import Final
 
@@ -272,17 +273,17 @@ class TradeBatch(msgspec.Struct, frozen=True):
     """
 
     header: Header
-    numbers: tuple[int, ...]
-    indices: tuple[int, ...]
+    numbers: Sequence[int]
+    indices: Sequence[int]
     symbols: list[str]
     trade_ids: list[str]
-    sequences: tuple[int, ...]
+    sequences: Sequence[int]
     prices: list[str]
     sizes: list[str]
     sides: bytes
-    ts_event: tuple[int, ...]
-    ts_recv: tuple[int, ...]
-    quality: tuple[int, ...]
+    ts_event: Sequence[int]
+    ts_recv: Sequence[int]
+    quality: Sequence[int]
 
     def __len__(self) -> int:
         return len(self.numbers)

@@ -13,7 +13,7 @@ from typing import Any, Final, TypeVar
 import msgspec
 from msgspec.structs import astuple
 
-from core.columns import DECIMAL_BYTES, NullableNumbers, Packed, decimals, ladder
+from core.columns import DECIMAL_BYTES, NullableNumbers, Packed, StoredDecimals, ladder
 from core.events import (
     AlertBatch,
     BookBatch,
@@ -195,6 +195,8 @@ TIMES: Final = {
 """Record kind to the time that partitions its table."""
 
 
+_PRICES: Final = StoredDecimals()
+_SIZES: Final = StoredDecimals()
 _TEXTS_MAX: Final = 16_384
 """Texts that one buffer remembers."""
 _Fact = TypeVar("_Fact", BookSnapshot, Fault, StreamSecond, Alert)
@@ -287,13 +289,14 @@ class RowBuffer:
         self._add_origin(batch.header, batch.numbers, batch.indices, offset)
         columns["symbol"].extend(self._shared(batch.symbols))
         columns["trade_id"].extend(batch.trade_ids)
-        columns["sequence"].extend([None if value < 0 else value for value in batch.sequences])
-        columns["price"].extend(decimals(batch.prices))
-        columns["size"].extend(decimals(batch.sizes))
+        columns["sequence"].extend_positive(batch.sequences)
+        columns["price"].extend(_PRICES.column(batch.prices))
+        columns["size"].extend(_SIZES.column(batch.sizes))
         columns["side"].extend(batch.sides)
         columns["ts_event"].extend(batch.ts_event)
         columns["ts_recv"].extend(batch.ts_recv)
-        columns["quality"].extend(batch.quality)
+        # Another type of integer: an array takes no other as it is.
+        columns["quality"].extend(iter(batch.quality))
 
     def _add_books(self, batch: BookBatch, offset: int) -> None:
         fields = _fields(batch.books)
@@ -325,13 +328,17 @@ class RowBuffer:
         columns["exchange"].extend([address.exchange] * count)
         columns["shard"].extend([address.shard] * count)
         columns["line"].extend([address.line] * count)
-        columns["epoch"].extend([address.epoch] * count)
         columns["number"].extend(numbers)
         columns["idx"].extend(indices)
-        columns["raw_partition"].extend([header.raw_partition] * count)
-        columns["raw_offset"].extend([header.raw_offset] * count)
-        columns["offset"].extend([offset] * count)
-        columns["row"].extend(range(count))
+        for name, value in (
+            ("epoch", address.epoch),
+            ("raw_partition", header.raw_partition),
+            ("raw_offset", header.raw_offset),
+            ("offset", offset),
+        ):
+            column = columns[name]
+            column.extend(array(column.typecode, (value,)) * count)
+        columns["row"].extend(array("i", range(count)))
 
     def _shared(self, texts: list[str]) -> list[str]:
         """Return equal texts as one object: a block holds the same few symbols many times."""

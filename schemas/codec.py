@@ -5,6 +5,8 @@ One pair of functions per record type. Decoding refuses what a correct writer ca
 """
 
 import struct
+import sys
+from array import array
 from collections.abc import Callable, Sequence
 from enum import IntEnum
 from typing import Any, Final, TypeVar
@@ -319,12 +321,18 @@ def _packed(values: Sequence[int], code: str) -> bytes:
     return struct.pack(f"<{len(values)}{code}", *values)
 
 
-def _unpacked(data: bytes, code: str) -> tuple[int, ...]:
-    size = 8 if code == "q" else 4
-    count, rest = divmod(len(data), size)
-    if rest:
-        raise CodecError(f"a packed column of {len(data)} bytes is not a multiple of {size}")
-    return struct.unpack(f"<{count}{code}", data)
+def _unpacked(data: bytes, code: str) -> "array[int]":
+    """Return a packed column as an array: its bytes are copied, not read one by one."""
+    values = array(code)
+    try:
+        values.frombytes(data)
+    except ValueError as error:
+        raise CodecError(
+            f"a packed column of {len(data)} bytes is not a multiple of {values.itemsize}"
+        ) from error
+    if sys.byteorder == "big":
+        values.byteswap()
+    return values
 
 
 def _texts(data: bytes) -> list[str]:

@@ -71,10 +71,10 @@ def test_events_encoded_read_back_equal(facts: Events, partition: int, offset: i
     assert isinstance(trades, TradeBatch)
     assert trades.header == header
     assert trades.prices == [trade.price for trade in facts.trades]
-    assert trades.sequences == tuple(
+    assert list(trades.sequences) == [
         -1 if trade.sequence is None else trade.sequence for trade in facts.trades
-    )
-    assert trades.ts_recv == tuple(trade.ts_recv for trade in facts.trades)
+    ]
+    assert list(trades.ts_recv) == [trade.ts_recv for trade in facts.trades]
     assert bytes(trade.side for trade in facts.trades) == trades.sides
     assert BookBatch(header, facts.books) == decode_events("books", values["books"])
     assert FaultBatch(header, facts.faults) == decode_events("faults", values["faults"])
