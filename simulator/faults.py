@@ -7,13 +7,13 @@ never overtaken, so an ack still follows all data that was sent before it.
 
 import asyncio
 import re
-import time
 from collections import deque
 from collections.abc import Callable
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field, fields
 from random import Random
 from typing import ClassVar
 
+from simulator.clock import MACHINE, Clock
 from simulator.connection import Connection
 from simulator.wire import BINARY, TEXT, Frame, message
 
@@ -31,14 +31,22 @@ class Entry:
     channel: str | None = None  # book, trades or ticker; None: all
     connection: str | None = None
     peer: str | None = None
-    start_ns: int = field(default_factory=time.time_ns)
+    clock: Clock = field(default=MACHINE, repr=False)  # not part of the line
+    start_ns: int = 0
     end_ns: int | None = None  # None: still active
+    first_ns: int | None = None  # when the first frame was touched; None: none was
     parameters: dict[str, object] = field(default_factory=dict)
     affected_count: int = 0
     affected: list[dict[str, object]] = field(default_factory=list)
 
+    def __post_init__(self) -> None:
+        """Begin now, unless told when."""
+        self.start_ns = self.start_ns or self.clock.time_ns()
+
     def touch(self, frame: Frame) -> None:
         """Note a frame that was touched."""
+        if self.first_ns is None:
+            self.first_ns = self.clock.time_ns()
         self.affected_count += 1
         if len(self.affected) < AFFECTED_MAX:
             self.affected.append(
@@ -52,16 +60,18 @@ class Entry:
 
     def as_dict(self) -> dict[str, object]:
         """Return the entry for JSON."""
-        return asdict(self)
+        names = [each.name for each in fields(self) if each.name != "clock"]
+        return {name: getattr(self, name) for name in names}
 
 
 class FrameFault:
     """A fault that touches data frames of one socket until `count` of them or its end."""
 
-    def __init__(self, entry: Entry, count: int, random: Random) -> None:
-        """`count` 0 means: until the end of its time."""
+    def __init__(self, entry: Entry, count: int, random: Random, share: float = 1.0) -> None:
+        """`count` 0 means: until the end of its time; of the frames wanted it takes a `share`."""
         self.entry = entry
         self.random = random
+        self._share = share
         self._left = count
         self._endless = count == 0
         self.over = False
@@ -69,13 +79,16 @@ class FrameFault:
 
     def apply(self, frame: Frame) -> list[Frame]:
         """Return the frames to be sent in place of this one."""
-        if self.over or not self.wants(frame):
+        if self.over or not self.wants(frame) or not self._chosen():
             return [*self.overtaken(), frame] if not frame.channel else [frame]
         self.entry.touch(frame)
         if not self._endless:
             self._left -= 1
             self.over = self._left <= 0
         return self.change(frame)
+
+    def _chosen(self) -> bool:
+        return self._share >= 1.0 or self.random.random() < self._share
 
     def wants(self, frame: Frame) -> bool:
         """Return whether the frame is of the symbol and channel that the fault is for."""
@@ -122,9 +135,9 @@ class Duplicate(FrameFault):
 class Reorder(FrameFault):
     """A frame changes places with the next one of its symbol and channel."""
 
-    def __init__(self, entry: Entry, count: int, random: Random) -> None:
+    def __init__(self, entry: Entry, count: int, random: Random, share: float = 1.0) -> None:
         """Hold nothing yet."""
-        super().__init__(entry, count, random)
+        super().__init__(entry, count, random, share)
         self._held: Frame | None = None
 
     def apply(self, frame: Frame) -> list[Frame]:

@@ -37,6 +37,8 @@ class OrderFlow:
         "crossing",
         "engine",
         "fair",
+        "is_frozen",
+        "wildness",
     )
 
     def __init__(
@@ -51,6 +53,8 @@ class OrderFlow:
         """Fill an empty book around `opening` ticks (0: the catalogue's price)."""
         self.engine = MatchingEngine()
         self.crossing = False
+        self.is_frozen = False  # the price stands still: only sizes far from the top change
+        self.wildness = 1.0  # multiplies the volatility
         self.fair = float(opening or instrument.start)
         self._opening = float(instrument.start)
         self._settings = settings
@@ -77,8 +81,11 @@ class OrderFlow:
         draw = self._random.random
         engine = self.engine
         engine.begin()
+        if self.is_frozen:
+            self._stir()
+            return
         settings = self._settings
-        fair = self.fair + self._random.gauss(0.0, self._sigma)
+        fair = self.fair + self._random.gauss(0.0, self._sigma * self.wildness)
         fair += PULL * (self._opening - fair)
         self.fair = min(max(fair, self._opening * 0.5), self._opening * 2.0)
         least = settings.touched_min
@@ -92,6 +99,22 @@ class OrderFlow:
         while len(before) < wanted and tries:
             self._act()
             tries -= 1
+
+    def move(self, share: float) -> None:
+        """Move the price, and what it returns to, by a share of itself."""
+        self.fair *= 1.0 + share
+        self._opening *= 1.0 + share
+
+    def _stir(self) -> None:
+        """Trade a lot at the top now and then and change a size below it: no best price moves."""
+        draw = self._random.random
+        engine = self.engine
+        buy = draw() < 0.5
+        keys, opposite = (engine.bids, engine.asks) if buy else (engine.asks, engine.bids)
+        if keys:
+            engine.limit(keys[int(draw() * len(keys))], self._sizes[int(draw() * TABLE)])
+        if opposite and draw() < self._settings.trade_share and engine.sizes[opposite[-1]] > 1:
+            engine.market(buy=buy, size=1)
 
     def _act(self) -> None:
         """Place one order or cancel one."""

@@ -9,7 +9,6 @@ import asyncio
 import contextlib
 import json
 import logging
-import time
 from collections.abc import Awaitable, Callable, Iterable, Mapping
 from pathlib import Path
 from random import Random
@@ -74,6 +73,7 @@ class Request:
         self.delay_s = number(body, "delay_s", 0.5, DURATION_S_MAX)
         default = 0 if self.kind == "silence" else 1
         self.count = int(number(body, "count", default, COUNT_MAX))
+        self.share = number(body, "share", 1.0, 1.0)
         self.mode = optional(body, "mode", ("clean", "abort")) or "clean"
         self.code = int(number(body, "code", WSCloseCode.SERVICE_RESTART, 4999))
         self.variant = optional(body, "variant", GARBAGE) or GARBAGE[0]
@@ -117,6 +117,7 @@ class Injector:
             id=self._next,
             kind=request.kind,
             venue=request.venue.name,
+            clock=request.venue.clock,
             symbol=request.symbol,
             channel=request.channel,
         )
@@ -226,8 +227,8 @@ class Injector:
                 entry.parameters["delay_s"] = request.delay_s
                 fault: FrameFault = Delay(entry, request.delay_s, gate)
             else:
-                entry.parameters["count"] = request.count
-                fault = FRAME_FAULTS[kind](entry, request.count, self._random)
+                entry.parameters |= {"count": request.count, "share": request.share}
+                fault = FRAME_FAULTS[kind](entry, request.count, self._random, request.share)
             fault.on_idle = lambda: self._end(entry.id)
             gate.faults.append(fault)
             self._begin(entry, request.duration_s, lambda: gate.end(fault))
@@ -266,7 +267,7 @@ class Injector:
 
     def _record(self, number: int) -> None:
         entry = self._active.pop(number)
-        entry.end_ns = max(entry.start_ns, time.time_ns())
+        entry.end_ns = max(entry.start_ns, entry.clock.time_ns())
         with self._file.open("a") as file:
             file.write(json.dumps(entry.as_dict(), separators=(",", ":")) + "\n")
 

@@ -85,6 +85,29 @@ class Truth:
         os.close(self._lock)
 
 
+class NoTruth(Truth):
+    """Keeps nothing: for a rehearsal whose faults are judged, and not its books and trades."""
+
+    def __init__(self, settings: Settings) -> None:
+        """Take no folder."""
+        self.root = settings.folder / "truth"
+
+    def open(self, market: Market) -> None:
+        """Start nothing."""
+
+    def append(self, market: Market) -> None:
+        """Record nothing."""
+
+    def deliver(self, market: Market, sequences: Iterable[int]) -> None:
+        """Count nothing."""
+
+    def flush(self) -> None:
+        """Record nothing."""
+
+    def close(self) -> None:
+        """Release nothing."""
+
+
 class Segments:
     """The segments of one market, the last of them open for appending."""
 

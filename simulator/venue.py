@@ -7,7 +7,6 @@ protocols do by the clock. It opens no port itself; `simulator.server` serves it
 import asyncio
 import itertools
 import json
-import time
 from abc import ABC, abstractmethod
 from collections import Counter, deque
 from collections.abc import Awaitable, Callable, Collection
@@ -18,6 +17,7 @@ from typing import ClassVar
 
 from aiohttp import WSCloseCode, WSMsgType, web
 
+from simulator.clock import MACHINE, Clock
 from simulator.connection import Connection
 from simulator.instruments import catalogue
 from simulator.market import Market, Trade
@@ -89,9 +89,13 @@ class Venue(ABC):
     first_trade: ClassVar[int] = 0
     connection_class: ClassVar[type[Connection]] = Connection
 
-    def __init__(self, settings: Settings, own: VenueSettings, truth: Truth) -> None:
+    def __init__(
+        self, settings: Settings, own: VenueSettings, truth: Truth, clock: Clock = MACHINE
+    ) -> None:
         """List the instruments and continue the numbering that the truth holds."""
         self.truth = truth
+        self.clock = clock
+        self.activity = 1.0  # multiplies the rates of all markets
         self.market_settings: MarketSettings = settings.market
         self.markets: dict[str, Market] = {}
         self.channels: dict[str, MarketChannel] = {}  # those that have subscribers
@@ -139,7 +143,7 @@ class Venue(ABC):
             self._listening[market] = []
             self._rates.append((market, rate * SLOT_S))
             self._phases[market] = self._random.random() * SLOT_S
-        self.number_opening(time.time_ns())
+        self.number_opening(self.clock.time_ns())
         for market in self.markets.values():
             self.truth.open(market)
             if not market.history:
@@ -167,7 +171,7 @@ class Venue(ABC):
         while self._slot * SLOT_S <= now:
             self._plan()
         timeline = self._timeline
-        while timeline and timeline[0][0] <= now and time.monotonic() < deadline:
+        while timeline and timeline[0][0] <= now and self.clock.monotonic() < deadline:
             due, _, target = heappop(timeline)
             self.now = due
             if isinstance(target, Market):
@@ -189,7 +193,7 @@ class Venue(ABC):
         self._slot += 1
         market_settings = self.market_settings
         burst = start % market_settings.burst_period_s < market_settings.burst_length_s
-        factor = market_settings.burst_factor if burst else 1.0
+        factor = self.activity * (market_settings.burst_factor if burst else 1.0)
         draw = self._random.random
         for market, rate in self._rates:
             for _ in range(int(rate * factor + draw())):
@@ -198,7 +202,7 @@ class Venue(ABC):
     def _step(self, market: Market) -> None:
         if not market.step():
             return
-        self.number(market, time.time_ns())
+        self.number(market, self.clock.time_ns())
         market.record_trades(self.tags(market))
         self.truth.append(market)
         self.counts["events"] += 1
@@ -283,6 +287,18 @@ class Venue(ABC):
             autoping=False, compress=False, max_msg_size=MESSAGE_BYTES_MAX, timeout=1.0
         )
         await socket.prepare(request)
+        connection = self.accept(request, socket)
+        try:
+            self.greet(connection)
+            async for received in socket:
+                if not await self.hear(connection, received.type, received.data):
+                    break
+        finally:
+            self.forget(connection)
+        return socket
+
+    def accept(self, request: web.Request, socket: web.WebSocketResponse) -> Connection:
+        """Take a socket whose handshake is done; `greet` is next, and `forget` when it ends."""
         connection = self.connection_class(
             f"{self.name}-{next(self._numbers)}",
             request,
@@ -292,29 +308,26 @@ class Venue(ABC):
         )
         self.connections[connection.name] = connection
         self.counts["sockets"] += 1
-        try:
-            self.greet(connection)
-            await self._read(connection)
-        finally:
-            self._forget(connection)
-        return socket
+        return connection
 
-    async def _read(self, connection: Connection) -> None:
-        async for received in connection.socket:
-            if connection.halted or connection.closing:
-                continue
-            connection.heard_at = asyncio.get_running_loop().time()
-            if not self.heard(connection, received.type):
-                connection.end(WSCloseCode.POLICY_VIOLATION, "too many messages")
-                return
-            if received.type is WSMsgType.TEXT:
-                await self.receive(connection, received.data)
-            elif received.type is WSMsgType.BINARY:
-                await self.receive(connection, received.data.decode("utf-8", "replace"))
-            elif received.type is WSMsgType.PING:
-                connection.send(Frame(message(received.data, PONG)))
+    async def hear(self, connection: Connection, kind: WSMsgType, data: str | bytes) -> bool:
+        """Take one message of a client; False when the socket was closed for it."""
+        if connection.halted or connection.closing:
+            return True
+        connection.heard_at = asyncio.get_running_loop().time()
+        if not self.heard(connection, kind):
+            connection.end(WSCloseCode.POLICY_VIOLATION, "too many messages")
+            return False
+        if kind is WSMsgType.TEXT or kind is WSMsgType.BINARY:
+            text = data if isinstance(data, str) else data.decode("utf-8", "replace")
+            await self.receive(connection, text)
+        elif kind is WSMsgType.PING:
+            payload = data.encode() if isinstance(data, str) else bytes(data)
+            connection.send(Frame(message(payload, PONG)))
+        return True
 
-    def _forget(self, connection: Connection) -> None:
+    def forget(self, connection: Connection) -> None:
+        """End what a socket that is gone had."""
         connection.closing = True
         del self.connections[connection.name]
         for channel in [held for held in self.channels.values() if connection in held.members]:

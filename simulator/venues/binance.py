@@ -5,13 +5,13 @@ Streams: `<symbol>@depth[@100ms]`, `@trade`, `@aggTrade`, `@bookTicker`. Any oth
 acknowledged and stays silent, as the venue does with unknown symbols. REST is in `binance_rest`.
 """
 
-import time
 from collections import deque
 from itertools import pairwise
 from typing import ClassVar
 
 from aiohttp import WSCloseCode, WSMsgType, web
 
+from simulator.clock import MACHINE, Clock
 from simulator.connection import Connection
 from simulator.market import Market
 from simulator.settings import BinanceSettings, Settings
@@ -50,12 +50,14 @@ class Binance(Venue):
     first_trade: ClassVar[int] = 3_735_000_000
     connection_class: ClassVar[type[Connection]] = BinanceConnection
 
-    def __init__(self, settings: Settings, own: BinanceSettings, truth: Truth) -> None:
+    def __init__(
+        self, settings: Settings, own: BinanceSettings, truth: Truth, clock: Clock = MACHINE
+    ) -> None:
         """Continue each market's update, trade and aggregate ids."""
         self._limits = own
         self.texts: dict[str, Texts] = {}
         self.rest = BinanceRest(self, self.texts, own.weight_per_minute_max)
-        super().__init__(settings, own, truth)
+        super().__init__(settings, own, truth, clock)
 
     # Numbering
 
@@ -141,7 +143,7 @@ class Binance(Venue):
         if now >= connection.ping_due and not connection.closing:
             connection.ping_due = now + limits.ping_interval_s
             connection.ping_at = connection.ping_at or now
-            payload = str(time.time_ns() // 1_000_000).encode()
+            payload = str(self.clock.time_ns() // 1_000_000).encode()
             connection.send(Frame(message(payload, PING)))
 
     def announce(self, connection: Connection) -> None:
@@ -149,7 +151,7 @@ class Binance(Venue):
         assert isinstance(connection, BinanceConnection)
         if not connection.announced:
             connection.announced = True
-            stamp = time.time_ns() // 1_000_000
+            stamp = self.clock.time_ns() // 1_000_000
             connection.send(control(f'{{"e":"serverShutdown","E":{stamp}}}'))
 
     async def receive(self, connection: Connection, text: str) -> None:

@@ -4,7 +4,6 @@ A stream sends its payload bare or wrapped with its name, as each socket asked f
 made once. Nothing here knows of requests.
 """
 
-import time
 from collections import deque
 from collections.abc import Iterable
 from itertools import groupby
@@ -112,7 +111,7 @@ class DepthStream(Stream):
         self._asks.clear()
         self._scheduled = False
         self.publish(
-            f'{{"e":"depthUpdate","E":{time.time_ns() // 1_000_000},"s":"{market.symbol}",'
+            f'{{"e":"depthUpdate","E":{self.venue.clock.time_ns() // 1_000_000},"s":"{market.symbol}",'
             f'"U":{first},"u":{self._last},"b":[{bids}],"a":[{asks}]}}'
         )
 

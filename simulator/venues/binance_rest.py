@@ -4,7 +4,6 @@ Answers are made from the same markets as the streams, so `lastUpdateId` joins t
 """
 
 import asyncio
-import time
 from collections.abc import Awaitable, Callable
 from itertools import groupby
 
@@ -79,7 +78,7 @@ class BinanceRest:
 
     def _use(self, address: str, weight: int) -> tuple[int, float]:
         """Return the weight used in this minute and the seconds until the next one."""
-        now = time.time()
+        now = self._venue.clock.time_ns() / 1e9
         minute = int(now // 60)
         used_minute, used = self._used.get(address, (minute, 0))
         used = weight + (used if used_minute == minute else 0)
@@ -90,7 +89,7 @@ class BinanceRest:
         return "{}"
 
     async def _time(self, request: web.Request) -> str:
-        return f'{{"serverTime":{time.time_ns() // 1_000_000}}}'
+        return f'{{"serverTime":{self._venue.clock.time_ns() // 1_000_000}}}'
 
     async def _exchange_info(self, request: web.Request) -> str:
         markets = self._venue.markets
@@ -99,7 +98,7 @@ class BinanceRest:
             markets = {asked: self._market(request)}
         symbols = ",".join(symbol_entry(market.instrument) for market in markets.values())
         return (
-            f'{{"timezone":"UTC","serverTime":{time.time_ns() // 1_000_000},"rateLimits":['
+            f'{{"timezone":"UTC","serverTime":{self._venue.clock.time_ns() // 1_000_000},"rateLimits":['
             '{"rateLimitType":"REQUEST_WEIGHT","interval":"MINUTE","intervalNum":1,'
             f'"limit":{self._weight_max}}}],"exchangeFilters":[],"symbols":[{symbols}]}}'
         )

@@ -1,7 +1,5 @@
 """Deribit's request credits: pools that refill with time."""
 
-import time
-
 from simulator.settings import DeribitSettings
 
 
@@ -34,9 +32,8 @@ class Budget:
         self._requests = Credits(own.credits_max, own.credits_per_s, now)
         self._subscribes = Credits(own.subscribe_credits_max, own.subscribe_credits_per_s, now)
 
-    def take(self, method: str) -> bool:
-        """Pay for one call; False when the client has to wait."""
-        now = time.monotonic()
+    def take(self, method: str, now: float) -> bool:
+        """Pay for one call at `now`, s; False when the client has to wait."""
         if method.rpartition("/")[2] in ("subscribe", "unsubscribe", "unsubscribe_all"):
             return self._subscribes.take(self._own.subscribe_credits_per_request, now)
         return self._requests.take(self._own.credits_per_request, now)

@@ -6,12 +6,13 @@ venue, so they grow by more than one; there are no private methods.
 """
 
 import asyncio
-import time
 from collections.abc import Awaitable, Callable, Mapping
 from typing import ClassVar
 
 from aiohttp import WSCloseCode, web
 
+from simulator.clock import MACHINE, Clock
+from simulator.clock import MACHINE, Clock
 from simulator.connection import Connection
 from simulator.market import Market, Trade
 from simulator.settings import DeribitSettings, Settings
@@ -73,14 +74,16 @@ class Deribit(Venue):
     first_trade: ClassVar[int] = 296_000_000
     connection_class: ClassVar[type[Connection]] = DeribitConnection
 
-    def __init__(self, settings: Settings, own: DeribitSettings, truth: Truth) -> None:
+    def __init__(
+        self, settings: Settings, own: DeribitSettings, truth: Truth, clock: Clock = MACHINE
+    ) -> None:
         """Continue the counters of every market that the folder has ever held."""
         self._limits = own
         self._change_id = self.first_sequence
         self._trade_id = 440_000_000
         self._budgets: dict[str, Budget] = {}  # of HTTP clients, by address
         self.texts: dict[str, data.Texts] = {}
-        super().__init__(settings, own, truth)
+        super().__init__(settings, own, truth, clock)
         self._methods: dict[str, Callable[[Params], Awaitable[str]]] = {
             "public/test": self._test,
             "public/hello": self._test,
@@ -140,7 +143,7 @@ class Deribit(Venue):
     def greet(self, connection: Connection) -> None:
         """Give the newcomer its credits."""
         assert isinstance(connection, DeribitConnection)
-        connection.budget = Budget(self._limits, time.monotonic())
+        connection.budget = Budget(self._limits, self.clock.monotonic())
 
     def tend(self, connection: Connection, now: float) -> None:
         """Send heartbeats; close the socket whose test request was not answered in an interval."""
@@ -162,7 +165,7 @@ class Deribit(Venue):
     async def receive(self, connection: Connection, text: str) -> None:
         """Answer one request."""
         assert isinstance(connection, DeribitConnection)
-        arrived = time.time_ns() // 1000
+        arrived = self._time_us()
         try:
             request = parse(text)
         except ValueError:
@@ -172,7 +175,7 @@ class Deribit(Venue):
             self._answer(connection, None, RpcError(-32600, "Invalid request"), arrived)
             return
         method, params, number = request["method"], request.get("params", {}), request.get("id")
-        if not connection.budget.take(method):
+        if not connection.budget.take(method, self.clock.monotonic()):
             self._answer(connection, number, RpcError(10028, "too_many_requests"), arrived)
             connection.end(WSCloseCode.POLICY_VIOLATION, "too_many_requests")
             return
@@ -193,10 +196,13 @@ class Deribit(Venue):
         else:
             self._answer(connection, number, result, arrived)
 
+    def _time_us(self) -> int:
+        return self.clock.time_ns() // 1000
+
     def _answer(
         self, connection: Connection, number: object, result: str | RpcError, arrived: int
     ) -> None:
-        connection.send(control(rpc_text(number, result, arrived)))
+        connection.send(control(rpc_text(number, result, arrived, self._time_us())))
 
     def _set_heartbeat(self, connection: DeribitConnection, method: str, params: Params) -> str:
         connection.test_due = False
@@ -256,7 +262,7 @@ class Deribit(Venue):
         return VERSION
 
     async def _get_time(self, params: Params) -> str:
-        return str(time.time_ns() // 1_000_000)
+        return str(self.clock.time_ns() // 1_000_000)
 
     async def _status(self, params: Params) -> str:
         return '{"locked":"false","locked_indices":[]}'
@@ -334,20 +340,20 @@ class Deribit(Venue):
         router.add_get("/api/v2/{scope}/{method}", self._serve_method)
 
     async def _serve_method(self, request: web.Request) -> web.Response:
-        arrived = time.time_ns() // 1000
+        arrived = self._time_us()
         method = f"{request.match_info['scope']}/{request.match_info['method']}"
         budget = self._budgets.setdefault(
-            request.remote or "", Budget(self._limits, time.monotonic())
+            request.remote or "", Budget(self._limits, self.clock.monotonic())
         )
         try:
-            if not budget.take(method):
+            if not budget.take(method, self.clock.monotonic()):
                 raise RpcError(10028, "too_many_requests")
             result: str | RpcError = await self._call(method, request.query)
         except RpcError as error:
             result = error
         refused = isinstance(result, RpcError) and result.code == 10028
         return web.Response(
-            text=rpc_text(None, result, arrived, numbered=False),
+            text=rpc_text(None, result, arrived, self._time_us(), numbered=False),
             status=429 if refused else 400 if isinstance(result, RpcError) else 200,
             content_type="application/json",
         )
@@ -368,14 +374,15 @@ def integer(params: Params, name: str, default: int) -> int:
         raise invalid(name, "must be an integer") from None
 
 
-def rpc_text(number: object, result: str | RpcError, arrived: int, *, numbered: bool = True) -> str:
-    """Return a response; `result` is JSON text."""
+def rpc_text(
+    number: object, result: str | RpcError, arrived: int, answered: int, *, numbered: bool = True
+) -> str:
+    """Return a response; `result` is JSON text, the times are us since 1970."""
     if isinstance(result, RpcError):
         error = {"code": result.code, "message": result.text, "data": result.reason}
         body = f'"error":{compact(error)}'
     else:
         body = f'"result":{result}'
-    answered = time.time_ns() // 1000
     identity = f'"id":{compact(number)},' if numbered else ""
     return (
         f'{{"jsonrpc":"2.0",{identity}{body},"usIn":{arrived},"usOut":{answered},'

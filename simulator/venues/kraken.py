@@ -4,11 +4,11 @@ Channels: book (depth 10, 25, 100, 500, 1000), trade, instrument. A state of a b
 timestamp in microseconds, unique and increasing per symbol. REST is in `kraken_rest`.
 """
 
-import time
 from typing import ClassVar
 
 from aiohttp import WSCloseCode, web
 
+from simulator.clock import MACHINE, Clock
 from simulator.connection import Connection
 from simulator.market import Market
 from simulator.settings import KrakenSettings, Settings
@@ -42,12 +42,14 @@ class Kraken(Venue):
     first_trade: ClassVar[int] = 10_218_000
     connection_class: ClassVar[type[Connection]] = KrakenConnection
 
-    def __init__(self, settings: Settings, own: KrakenSettings, truth: Truth) -> None:
+    def __init__(
+        self, settings: Settings, own: KrakenSettings, truth: Truth, clock: Clock = MACHINE
+    ) -> None:
         """Continue each pair's trade ids; time numbers the books."""
         self._limits = own
         self.texts: dict[str, Texts] = {}
         self.rest = KrakenRest(self, self.texts)
-        super().__init__(settings, own, truth)
+        super().__init__(settings, own, truth, clock)
 
     # Numbering
 
@@ -117,7 +119,7 @@ class Kraken(Venue):
     async def receive(self, connection: Connection, text: str) -> None:
         """Answer one request."""
         assert isinstance(connection, KrakenConnection)
-        arrived = time.time_ns() // 1000
+        arrived = self.clock.time_ns() // 1000
         try:
             request = parse(text)
         except ValueError:
@@ -148,7 +150,7 @@ class Kraken(Venue):
         if isinstance(number, int):
             body["req_id"] = number
         body["time_in"] = rfc3339(arrived)
-        body["time_out"] = rfc3339(time.time_ns() // 1000)
+        body["time_out"] = rfc3339(self.clock.time_ns() // 1000)
         connection.send(reply(body))
 
     def _change(

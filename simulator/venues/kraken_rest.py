@@ -5,7 +5,6 @@ A pair has three names: `XXBTZUSD` (REST), `XBTUSD` (alternative), `BTC/USD` (AP
 """
 
 import asyncio
-import time
 from collections.abc import Awaitable, Callable
 
 from aiohttp import web
@@ -80,12 +79,12 @@ class KrakenRest:
         router.add_get(f"/0/public/{path}", serve)
 
     async def _time(self, request: web.Request) -> str:
-        now = int(time.time())
+        now = self._venue.clock.time_ns() // 1_000_000_000
         text = time.strftime("%a, %d %b %y %H:%M:%S +0000", time.gmtime(now))
         return f'{{"unixtime":{now},"rfc1123":"{text}"}}'
 
     async def _status(self, request: web.Request) -> str:
-        stamp = rfc3339(time.time_ns() // 1_000_000_000 * 1_000_000).replace(".000000", "")
+        stamp = rfc3339(self._venue.clock.time_ns() // 1_000_000_000 * 1_000_000).replace(".000000", "")
         return f'{{"status":"online","timestamp":"{stamp}"}}'
 
     async def _assets(self, request: web.Request) -> str:

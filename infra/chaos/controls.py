@@ -1,0 +1,105 @@
+"""Controls: markets and venues that do something unusual which is no fault. No alert may come.
+
+Each is played several times in a world that is warm; it returns how often.
+"""
+
+import asyncio
+from collections.abc import Awaitable, Callable
+from typing import Final
+
+import msgspec
+
+from infra.chaos.world import World
+
+EPISODES: Final = 10
+BETWEEN_S: Final = 120.0
+
+
+class Control(msgspec.Struct, frozen=True):
+    """How a control is played; `followed` symbols at the beginning, None for all."""
+
+    play: Callable[[World], Awaitable[int]]
+    followed: int | None = None
+
+
+async def burst(world: World) -> int:
+    """Ten times as many messages for 20 s."""
+    for _ in range(EPISODES):
+        world.venue.activity = 10.0
+        await asyncio.sleep(20.0)
+        world.venue.activity = 1.0
+        await asyncio.sleep(BETWEEN_S)
+    return EPISODES
+
+
+async def lull(world: World) -> int:
+    """A night: activity falls to a quarter within an hour, stays there for one, and comes back."""
+    for step in range(60):
+        world.venue.activity = 0.25 ** (step / 60)
+        await asyncio.sleep(60.0)
+    await asyncio.sleep(3600.0)
+    for step in range(60, 0, -1):
+        world.venue.activity = 0.25 ** (step / 60)
+        await asyncio.sleep(60.0)
+    world.venue.activity = 1.0
+    return 1
+
+
+async def volatility(world: World) -> int:
+    """All prices move ten times as much, with three times the messages, for a minute."""
+    for _ in range(EPISODES):
+        world.venue.activity = 3.0
+        for market in world.venue.markets.values():
+            market.flow.wildness = 10.0
+        await asyncio.sleep(60.0)
+        world.venue.activity = 1.0
+        for market in world.venue.markets.values():
+            market.flow.wildness = 1.0
+        await asyncio.sleep(BETWEEN_S)
+    return EPISODES
+
+
+async def listing(world: World) -> int:
+    """A symbol is added to the plan: a planned reconnect, and streams without a past."""
+    count = len(world.line.shard.symbols)
+    while count < len(world.symbols):
+        count += 1
+        world.line.reopen(world.shard(count))
+        await asyncio.sleep(900.0)
+    return len(world.symbols) - 1
+
+
+async def planned_reconnect(world: World) -> int:
+    """We close the socket and open another one."""
+    for _ in range(EPISODES):
+        world.line.reopen(world.line.shard)
+        await asyncio.sleep(BETWEEN_S)
+    return EPISODES
+
+
+async def rollover(world: World) -> int:
+    """The venue announces that it will close the socket, and closes it a little later.
+
+    Venues that cannot announce it in their protocol are closed by us, as planned.
+    """
+    for _ in range(EPISODES):
+        connection = world.connection()
+        if connection is not None:
+            world.venue.announce(connection)
+        if world.settings.exchange == "deribit":
+            world.line.reopen(world.line.shard)
+        await asyncio.sleep(10.0)
+        if connection is not None and not connection.closing:
+            await connection.close(1012, "shutdown")
+        await asyncio.sleep(BETWEEN_S)
+    return EPISODES
+
+
+CONTROLS: Final = {
+    "10x burst": Control(burst),
+    "night lull": Control(lull),
+    "volatility jump": Control(volatility),
+    "new listing": Control(listing, followed=1),
+    "planned reconnect": Control(planned_reconnect),
+    "announced rollover": Control(rollover),
+}

@@ -1,0 +1,169 @@
+"""What each world of the campaign plays: a run of faults, clean hours, or a control without fault.
+
+A plan is a plain value, drawn from the campaign's seed alone, so that worlds can be played in any
+order and in any number of processes with the same result.
+"""
+
+import asyncio
+from collections.abc import Awaitable, Callable, Sequence
+from random import Random
+from typing import Final
+
+import msgspec
+
+from infra.chaos.controls import CONTROLS
+from infra.chaos.ledger import Injection, Observed
+from infra.chaos.scenarios import SCENARIOS, Scenario, Stage
+from infra.chaos.virtual import STARTED_NS
+from infra.chaos.world import BUSY, VENUES, World, drawn, rehearse
+
+WARM_S: Final = 2100.0
+"""Until then the detectors learn what is usual: half an hour, and what it takes to begin."""
+SILENT_S: Final = 300.0
+"""For so long most detectors say nothing; clean time is counted from then on."""
+SETTLE_S: Final = 300.0
+"""How long a world may take to be well again after a fault before the next one is injected."""
+WORLD_INJECTIONS: Final = 60
+CLEAN_WORLD_HOURS: Final = 4.0
+SHAPES: Final = (BUSY, (8, 12.0), (12, 8.0))
+"""Symbols, and book events a second of all of them, of clean worlds: busy ones and thin ones."""
+_NS_PER_S: Final = 1_000_000_000
+
+
+class Plan(msgspec.Struct, frozen=True, kw_only=True):
+    """One world. Just one of the last three is given."""
+
+    exchange: str
+    seed: str
+    shape: tuple[int, float] = BUSY
+    scenarios: tuple[str, ...] = ()
+    """Names of the faults to inject, one after the other."""
+    clean_s: float = 0.0
+    control: str = ""
+
+
+class Played(msgspec.Struct, kw_only=True):
+    """What a world gave. `stream_s` are seconds of all its streams, without the first minutes."""
+
+    plan: Plan
+    injections: list[Injection]
+    alerts: list[Observed]
+    stream_s: float
+    connection_s: float
+    frames: int
+    digest: str
+    """Of every frame and every alert."""
+    control_episodes: int = 0
+    unwell: int = 0
+    """How often a world was not well again in time after a fault."""
+
+
+def fault_plans(seed: int, names: Sequence[tuple[str, int]]) -> list[Plan]:
+    """Return worlds that inject each scenario so many times, spread over its venues."""
+    draw = Random(f"{seed}:faults")
+    known = {each.name: each for each in SCENARIOS}
+    decks: dict[str, list[str]] = {exchange: [] for exchange in VENUES}
+    for name, count in names:
+        exchanges = known[name].exchanges
+        for number in range(count):
+            decks[exchanges[number % len(exchanges)]].append(name)
+    plans = []
+    for exchange, deck in decks.items():
+        draw.shuffle(deck)
+        worlds = -(-len(deck) // WORLD_INJECTIONS)
+        for number in range(worlds):
+            own = tuple(deck[number::worlds])
+            plans.append(Plan(exchange=exchange, seed=f"{seed}:{exchange}:{number}", scenarios=own))
+    return plans
+
+
+def clean_plans(seed: int, stream_hours: float) -> list[Plan]:
+    """Return worlds in which nothing is wrong, for at least so many hours of streams."""
+    plans: list[Plan] = []
+    left = stream_hours
+    while left > 0:
+        number = len(plans)
+        symbols, rate = SHAPES[number // len(VENUES) % len(SHAPES)]
+        hours = min(CLEAN_WORLD_HOURS, max(left / _streams(symbols), 0.1))
+        plans.append(
+            Plan(
+                exchange=VENUES[number % len(VENUES)],
+                seed=f"{seed}:clean:{number}",
+                shape=(symbols, rate),
+                clean_s=hours * 3600.0,
+            )
+        )
+        left -= hours * _streams(symbols)
+    return plans
+
+
+def control_plans(seed: int, worlds: int) -> list[Plan]:
+    """Return so many worlds for each control and venue."""
+    return [
+        Plan(exchange=exchange, seed=f"{seed}:{name}:{exchange}:{number}", control=name)
+        for name in CONTROLS
+        for exchange in VENUES
+        for number in range(worlds)
+    ]
+
+
+def _streams(symbols: int) -> int:
+    """Return how many streams are judged: the connection, its data, two channels a symbol."""
+    return 2 + 2 * symbols
+
+
+def play(plan: Plan) -> Played:
+    """Play a world to its end."""
+    symbols, rate = plan.shape
+    injections: list[Injection] = []
+    counts = [0, 0]
+
+    async def act(world: World) -> None:
+        if plan.clean_s:
+            await asyncio.sleep(SILENT_S + plan.clean_s)
+        elif plan.control:
+            await asyncio.sleep(WARM_S)
+            counts[0] = await CONTROLS[plan.control].play(world)
+        else:
+            await asyncio.sleep(WARM_S)
+            for name in plan.scenarios:
+                injections.append(await _inject(world, _known(name), len(injections) + 1))
+                counts[1] += not await world.until_well(SETTLE_S)
+                await asyncio.sleep(world.random.uniform(8.0, 25.0))
+
+    followed = CONTROLS[plan.control].followed if plan.control else None
+    world = rehearse(
+        drawn(plan.exchange, plan.seed, symbols=symbols, rate=rate), act, followed=followed
+    )
+    lasted_s = (world.now_ns() - STARTED_NS) / _NS_PER_S - SILENT_S
+    return Played(
+        plan=plan,
+        injections=injections,
+        alerts=world.alerts,
+        stream_s=lasted_s * _streams(symbols),
+        connection_s=lasted_s,
+        frames=world.frames,
+        digest=world.digest.hexdigest(),
+        control_episodes=counts[0],
+        unwell=counts[1],
+    )
+
+
+def _known(name: str) -> Scenario:
+    return next(each for each in SCENARIOS if each.name == name)
+
+
+async def _inject(world: World, scenario: Scenario, number: int) -> Injection:
+    injection = Injection(
+        id=number,
+        fault=scenario.fault,
+        variant=scenario.variant,
+        exchange=world.settings.exchange,
+        shard=world.line.shard.name,
+        target=scenario.aim(world),
+        ts_start=world.now_ns(),
+    )
+    await scenario.play(Stage(world, injection))
+    return injection
+
+

@@ -1,0 +1,519 @@
+"""The faults of the campaign, F1 to F15, each with its variants: how it is done to a world.
+
+A scenario changes the venue, the frames on their way (`simulator.faults`), the network or our own
+pipeline, lets virtual time pass, and mends what it broke. What it did is in its `Injection`; what
+a right alert would say is there before it begins.
+"""
+
+import asyncio
+from collections.abc import Awaitable, Callable
+from typing import Final
+
+import msgspec
+from aiohttp import WSCloseCode
+
+from core.frames import Dropped, Frame, FrameKind
+from core.protocol import DecodeError, Delta, Snapshot, TradePrint
+from core.stability.alerts import AlertKind
+from infra.chaos.alterations import CrossBook, NegativeSize, RenameField
+from infra.chaos.ledger import Injection, Target
+from infra.chaos.network import Path
+from infra.chaos.virtual import STARTED_NS
+from infra.chaos.world import VENUES, World
+from simulator.faults import (
+    CorruptChecksum,
+    CorruptDigit,
+    Drop,
+    Duplicate,
+    Entry,
+    FrameFault,
+    Reorder,
+    garbage,
+)
+from simulator.wire import Frame as WireFrame
+
+_NS_PER_S: Final = 1_000_000_000
+NUMBERED: Final = ("deribit", "binance")
+"""Venues that number the changes of their books; Kraken's have checksums in place of numbers."""
+KRAKEN: Final = ("kraken",)
+TOUCH_S: Final = 240.0
+"""How long a fault of single frames waits for its frames at most, s."""
+ROOT: Final = ("connection",)
+
+
+class Stage(msgspec.Struct):
+    """One scenario in one world: the world and the entry of the ledger that is being written."""
+
+    world: World
+    injection: Injection
+
+    def ends(self) -> None:
+        """The fault is over."""
+        self.injection.ts_end = self.world.now_ns()
+
+    def shows(self, at_s: float | None = None) -> None:
+        """The first effect can be seen at `at_s`, the loop's time, or now."""
+        if self.injection.ts_effect is None:
+            now = self.world.now_ns()
+            self.injection.ts_effect = (
+                now if at_s is None else STARTED_NS + round(at_s * _NS_PER_S)
+            )
+
+
+Play = Callable[[Stage], Awaitable[None]]
+Aim = Callable[[World], Target]
+
+
+class Scenario(msgspec.Struct, frozen=True):
+    """A variant of a fault: where it can be, what a right alert says, and how it is played."""
+
+    fault: str
+    variant: str
+    exchanges: tuple[str, ...]
+    aim: Aim
+    play: Play
+
+    @property
+    def name(self) -> str:
+        """Return class and variant."""
+        return f"{self.fault} {self.variant}"
+
+
+# -- what a right alert says --
+
+
+def connection(*kinds: AlertKind) -> Aim:
+    """Aim at the connection as a whole."""
+    return lambda world: Target(kinds, ROOT)
+
+
+def pooled(*kinds: AlertKind) -> Aim:
+    """Aim at all market data of the connection together."""
+    return lambda world: Target(kinds, ("data",))
+
+
+def stream(kind: AlertKind, *channels: str) -> Aim:
+    """Aim at channels of one symbol, drawn from the world."""
+    return lambda world: Target((kind,), channels, world.random.choice(world.line.shard.symbols))
+
+
+def nowhere(world: World) -> Target:
+    """No detector of this version looks for it."""
+    return Target((), ())
+
+
+# -- F1, F2, F3, F11: nothing comes --
+
+
+async def symbol_silence(stage: Stage) -> None:
+    """One symbol's frames vanish."""
+    await _frames(stage, Drop, count=0, seconds=stage.world.random.uniform(18.0, 28.0))
+
+
+async def connection_silence(stage: Stage) -> None:
+    """Everything that the venue sends vanishes, heartbeats too; what we send arrives."""
+    await _blackhole(stage, (stage.world.way.down,))
+
+
+async def half_open(stage: Stage) -> None:
+    """Nothing passes in either direction, and both sides think that the socket is open."""
+    way = stage.world.way
+    await _blackhole(stage, (way.down, way.up))
+
+
+async def _blackhole(stage: Stage, paths: tuple[Path, ...]) -> None:
+    world, down = stage.world, stage.world.way.down
+    for path in paths:
+        path.cut()
+    end = world.loop.time() + world.random.uniform(8.0, 14.0)
+    while world.loop.time() < end:
+        await asyncio.sleep(0.05)
+        if down.lost_at is not None:
+            stage.shows(down.lost_at + world.settings.down.delay_s)
+    for path in paths:
+        path.mend()
+    stage.ends()
+
+
+async def frozen_book(stage: Stage) -> None:
+    """Market data stops, heartbeats go on."""
+    await _frames(stage, Drop, count=0, seconds=stage.world.random.uniform(8.0, 14.0))
+
+
+async def closed_cleanly(stage: Stage) -> None:
+    """The venue closes the socket: 1012 (restart) or 1008 (policy)."""
+    found = stage.world.connection()
+    if found is not None:
+        code = stage.world.random.choice(
+            (WSCloseCode.SERVICE_RESTART, WSCloseCode.POLICY_VIOLATION)
+        )
+        await found.close(code, "injected")
+    await _until_lost(stage)
+
+
+async def aborted(stage: Stage) -> None:
+    """The socket is cut without a word."""
+    found = stage.world.connection()
+    if found is not None:
+        found.abort()
+    await _until_lost(stage)
+
+
+async def reconnect_storm(stage: Stage) -> None:
+    """The socket is cut, and the venue refuses attempts for a while."""
+    line = stage.world.line
+    line.is_refused = True
+    found = stage.world.connection()
+    if found is not None:
+        found.abort()
+    await _until_lost(stage)
+    await asyncio.sleep(stage.world.random.uniform(3.0, 20.0))
+    line.is_refused = False
+    stage.ends()
+
+
+async def _until_lost(stage: Stage) -> None:
+    """Wait until the end of the socket has reached us."""
+    while stage.world.line.is_open:
+        await asyncio.sleep(0.001)
+    stage.shows()
+    stage.ends()
+
+
+# -- F4, F5, F6, F9, F14: frames are wrong, missing, repeated or late --
+
+
+def frames(kind: type[FrameFault], *, least: int, most: int, share: float = 1.0) -> Play:
+    """Return the play in which some frames of the target's stream are touched."""
+
+    async def play(stage: Stage) -> None:
+        count = stage.world.random.randint(least, most)
+        await _frames(stage, kind, count=count, share=share, seconds=TOUCH_S)
+
+    return play
+
+
+async def _frames(
+    stage: Stage, kind: type[FrameFault], *, count: int, seconds: float, share: float = 1.0
+) -> None:
+    world, target = stage.world, stage.injection.target
+    channels = [each for each in target.channels if each in ("book", "trades")]
+    entry = Entry(
+        id=stage.injection.id,
+        kind=kind.__name__,
+        venue=world.settings.exchange,
+        symbol=target.symbol or None,
+        channel=channels[0] if len(channels) == 1 else None,
+        clock=world.clock,
+    )
+    fault = kind(entry, count, world.random, share)
+    gate = world.gate()
+    if gate is None:
+        stage.ends()
+        return
+    gate.faults.append(fault)
+    is_silence = count == 0
+    if not is_silence:
+        _watch(stage, entry)
+    end = world.loop.time() + seconds
+    while not fault.idle and world.loop.time() < end:
+        await asyncio.sleep(0.02)
+        if is_silence and entry.first_ns is not None:
+            first_s = (entry.first_ns - STARTED_NS) / _NS_PER_S
+            stage.shows(first_s + world.settings.down.delay_s)
+    if not fault.idle:
+        gate.end(fault)
+    stage.ends()
+    if not is_silence:
+        await asyncio.sleep(5.0)
+        world.line.arrived = None
+
+
+def _watch(stage: Stage, entry: Entry) -> None:
+    """Note when the first frame of the stream arrives that was sent after the first touched one.
+
+    It is that frame itself, or the one that shows that it is missing. A stream that is not
+    followed at that moment (its book is being renewed) shows nothing.
+    """
+    world, target = stage.world, stage.injection.target
+
+    def arrived(payload: bytes, sent_at: float) -> None:
+        first_ns = entry.first_ns
+        if first_ns is None or STARTED_NS + round(sent_at * _NS_PER_S) < first_ns:
+            return
+        if not _is_of(world, payload, target):
+            return
+        world.line.arrived = None
+        session = world.line.session
+        is_followed = session is not None and session.guard.live == len(world.line.shard.symbols)
+        if is_followed or target.channels == ("trades",):
+            stage.shows()
+
+    world.line.arrived = arrived
+
+
+def _is_of(world: World, payload: bytes, target: Target) -> bool:
+    """Say whether a frame is of the target's stream; one that cannot be read is the touched one."""
+    try:
+        messages = world.exchange.decode(payload)
+    except DecodeError:
+        return True
+    channels = target.channels
+    for message in messages:
+        if isinstance(message, TradePrint):
+            if message.symbol == target.symbol and "trades" in channels:
+                return True
+        elif isinstance(message, (Delta, Snapshot)):
+            if "connection" in channels or (message.symbol == target.symbol and "book" in channels):
+                return True
+    return False
+
+
+async def unreadable(stage: Stage) -> None:
+    """Frames that are no JSON, or not of any known shape, come between the others."""
+    world = stage.world
+    found = world.connection()
+    if found is not None:
+        variants = ("invalid_json", "truncated", "not_a_number")
+        found.send(WireFrame(garbage(world.random.choice(variants), 0)))
+    world.line.arrived = lambda payload, sent_at: _shows_if_unreadable(stage, payload)
+    await asyncio.sleep(1.0)
+    world.line.arrived = None
+    stage.ends()
+
+
+def _shows_if_unreadable(stage: Stage, payload: bytes) -> None:
+    try:
+        stage.world.exchange.decode(payload)
+    except DecodeError:
+        stage.shows()
+
+
+# -- F7, F8: time --
+
+
+async def latency_step(stage: Stage) -> None:
+    """Everything takes 100 to 300 ms longer."""
+    more_s = stage.world.random.uniform(0.1, 0.3)
+    await _slow(stage, lambda passed: more_s, 45.0)
+
+
+async def latency_ramp(stage: Stage) -> None:
+    """Everything takes longer and longer, by 1 to 5 ms a second, up to 200 ms."""
+    rate = stage.world.random.uniform(0.001, 0.005)
+    stage.injection.excess_ns_per_s = round(rate * _NS_PER_S)
+    await _slow(stage, lambda passed: min(rate * passed, 0.2), 0.2 / rate + 10.0)
+
+
+async def _slow(stage: Stage, extra: Callable[[float], float], seconds: float) -> None:
+    world, down = stage.world, stage.world.way.down
+    start = world.loop.time()
+    down.extra = lambda now: extra(now - start)
+    stage.shows(start + world.settings.down.delay_s + extra(0.0))
+    await asyncio.sleep(seconds)
+    down.extra = None
+    stage.ends()
+
+
+def jitter(factor: float) -> Play:
+    """Return the play in which the noise of the network is so many times as large."""
+
+    async def play(stage: Stage) -> None:
+        world = stage.world
+        world.way.down.noise_factor = factor
+        stage.shows(world.loop.time() + world.settings.down.delay_s)
+        await asyncio.sleep(45.0)
+        world.way.down.noise_factor = 1.0
+        stage.ends()
+
+    return play
+
+
+# -- F10, F15: our own pipeline --
+
+
+async def slow_kafka(stage: Stage) -> None:
+    """What was read waits for Kafka for longer and longer."""
+    world = stage.world
+    world.line.stuck_since = world.clock.mono_ns()
+    stage.shows()
+    await asyncio.sleep(world.random.uniform(10.0, 20.0))
+    world.line.stuck_since = None
+    stage.ends()
+
+
+async def full_queue(stage: Stage) -> None:
+    """The queue is full again and again: the socket is not read for most of the time."""
+    world = stage.world
+    end = world.loop.time() + world.random.uniform(8.0, 16.0)
+    stage.shows()
+    while world.loop.time() < end:
+        world.line.pause()
+        await asyncio.sleep(world.random.uniform(0.3, 0.9))
+        world.line.resume()
+        await asyncio.sleep(world.random.uniform(0.1, 0.4))
+    stage.ends()
+
+
+async def dropped_frames(stage: Stage) -> None:
+    """Frames were read and not kept, and the log says so."""
+    world = stage.world
+    lost = world.random.randint(1, 50)
+    content = msgspec.json.encode(Dropped(lost, "larger than the broker takes"))
+    world.log(Frame(FrameKind.DROPPED, world.now_ns(), world.clock.mono_ns(), "", content))
+    stage.shows()
+    await asyncio.sleep(1.0)
+    stage.ends()
+
+
+async def broker_restart(stage: Stage) -> None:
+    """Kafka is away: the log stands still; afterwards its last record comes twice."""
+    await _outage(stage, restarts=False)
+
+
+async def broker_and_processor_restart(stage: Stage) -> None:
+    """Kafka is away, and the processor begins anew from the log and its checkpoints."""
+    await _outage(stage, restarts=True)
+
+
+async def _outage(stage: Stage, *, restarts: bool) -> None:
+    world = stage.world
+    world.held_back = True
+    world.line.stuck_since = world.clock.mono_ns()
+    stage.shows()
+    await asyncio.sleep(world.random.uniform(8.0, 25.0))
+    world.line.stuck_since = None
+    if restarts:
+        world.restart_pipeline()
+    world.release()
+    stage.ends()
+
+
+# -- F12, F13: prices and clocks --
+
+
+async def frozen_price(stage: Stage) -> None:
+    """A symbol's best prices stand still, while its book and trades go on."""
+    world = stage.world
+    flow = world.venue.markets[world.random.choice(world.line.shard.symbols)].flow
+    flow.is_frozen = True
+    stage.shows()
+    await asyncio.sleep(120.0)
+    flow.is_frozen = False
+    stage.ends()
+
+
+async def price_offset(stage: Stage) -> None:
+    """A symbol trades 30 basis points from where it did."""
+    world = stage.world
+    flow = world.venue.markets[world.random.choice(world.line.shard.symbols)].flow
+    flow.move(0.003)
+    stage.shows()
+    await asyncio.sleep(60.0)
+    flow.move(1.0 / 1.003 - 1.0)
+    stage.ends()
+
+
+async def clock_step(stage: Stage) -> None:
+    """The venue's clock is half a second wrong."""
+    world = stage.world
+    world.venue_clock.set_wrong(offset_s=world.random.choice((-0.5, 0.5)))
+    stage.shows()
+    await asyncio.sleep(60.0)
+    world.venue_clock.set_wrong()
+    stage.ends()
+
+
+async def clock_drift(stage: Stage) -> None:
+    """The venue's clock drifts by 200 millionths."""
+    world = stage.world
+    world.venue_clock.set_wrong(drift=200e-6)
+    stage.shows()
+    await asyncio.sleep(300.0)
+    world.venue_clock.set_wrong()
+    stage.ends()
+
+
+_K = AlertKind
+SCENARIOS: Final = (
+    Scenario("F1", "symbol", VENUES, stream(_K.STREAM_SILENCE, "book", "trades"), symbol_silence),
+    Scenario("F1", "connection", VENUES, connection(_K.SILENCE), connection_silence),
+    Scenario("F2", "half-open", VENUES, connection(_K.SILENCE), half_open),
+    Scenario("F3", "heartbeats only", KRAKEN, pooled(_K.DATA_SILENCE), frozen_book),
+    Scenario("F4", "one change", NUMBERED, stream(_K.GAP, "book"), frames(Drop, least=1, most=1)),
+    Scenario("F4", "trades", VENUES, stream(_K.GAP, "trades"), frames(Drop, least=1, most=2)),
+    Scenario("F4", "burst", NUMBERED, stream(_K.GAP, "book"), frames(Drop, least=5, most=20)),
+    Scenario(
+        *("F4", "share", NUMBERED, stream(_K.GAP, "book")),
+        frames(Drop, least=3, most=5, share=0.06),
+    ),
+    Scenario("F4", "checksum", KRAKEN, stream(_K.CHECKSUM, "book"), frames(Drop, least=1, most=1)),
+    Scenario(
+        *("F5", "one change", NUMBERED, stream(_K.DUPLICATES, "book")),
+        frames(Duplicate, least=1, most=1),
+    ),
+    Scenario(
+        *("F5", "trades", VENUES, stream(_K.DUPLICATES, "trades")),
+        frames(Duplicate, least=1, most=3),
+    ),
+    Scenario(
+        *("F5", "share", NUMBERED, stream(_K.DUPLICATES, "book")),
+        frames(Duplicate, least=3, most=5, share=0.05),
+    ),
+    Scenario(
+        *("F6", "one change", NUMBERED, stream(_K.REORDERING, "book")),
+        frames(Reorder, least=1, most=1),
+    ),
+    Scenario(
+        *("F6", "trades", VENUES, stream(_K.REORDERING, "trades")),
+        frames(Reorder, least=1, most=2),
+    ),
+    Scenario(
+        *("F6", "share", NUMBERED, stream(_K.REORDERING, "book")),
+        frames(Reorder, least=3, most=5, share=0.05),
+    ),
+    Scenario("F7", "step", VENUES, pooled(_K.LATENCY), latency_step),
+    Scenario("F7", "ramp", VENUES, pooled(_K.LATENCY), latency_ramp),
+    Scenario("F8", "x5", VENUES, pooled(_K.JITTER), jitter(5.0)),
+    Scenario("F8", "x10", VENUES, pooled(_K.JITTER), jitter(10.0)),
+    Scenario(
+        *("F9", "checksum", KRAKEN, stream(_K.CHECKSUM, "book")),
+        frames(CorruptChecksum, least=1, most=1),
+    ),
+    Scenario(
+        *("F9", "digit", KRAKEN, stream(_K.CHECKSUM, "book")), frames(CorruptDigit, least=1, most=1)
+    ),
+    Scenario(
+        *("F9", "share", KRAKEN, stream(_K.CHECKSUM, "book")),
+        frames(CorruptChecksum, least=2, most=4, share=0.05),
+    ),
+    Scenario("F10", "slow Kafka", VENUES, connection(_K.PIPELINE), slow_kafka),
+    Scenario("F10", "full queue", VENUES, connection(_K.PIPELINE), full_queue),
+    Scenario("F10", "dropped frames", VENUES, connection(_K.PIPELINE), dropped_frames),
+    Scenario("F11", "closed", VENUES, connection(_K.DISCONNECTED), closed_cleanly),
+    Scenario("F11", "aborted", VENUES, connection(_K.DISCONNECTED), aborted),
+    Scenario("F11", "storm", VENUES, connection(_K.DISCONNECTED), reconnect_storm),
+    Scenario("F12", "frozen price", VENUES, nowhere, frozen_price),
+    Scenario("F12", "offset", VENUES, nowhere, price_offset),
+    Scenario("F13", "step", VENUES, nowhere, clock_step),
+    Scenario("F13", "drift", VENUES, nowhere, clock_drift),
+    Scenario(
+        *("F14", "crossed", NUMBERED, stream(_K.CROSSED_BOOK, "book")),
+        frames(CrossBook, least=1, most=1),
+    ),
+    Scenario(
+        *("F14", "negative size", VENUES, stream(_K.SCHEMA, "connection", "book")),
+        frames(NegativeSize, least=1, most=1),
+    ),
+    Scenario(
+        *("F14", "renamed field", VENUES, stream(_K.SCHEMA, "connection", "book")),
+        frames(RenameField, least=1, most=1),
+    ),
+    Scenario("F14", "unreadable", VENUES, connection(_K.SCHEMA), unreadable),
+    Scenario("F15", "broker", VENUES, connection(_K.PIPELINE), broker_restart),
+    Scenario(
+        *("F15", "broker, processor", VENUES, connection(_K.PIPELINE)),
+        broker_and_processor_restart,
+    ),
+)
+FAULTS: Final = tuple(dict.fromkeys(each.fault for each in SCENARIOS))
