@@ -152,6 +152,11 @@ class Session:
             )
         return self.advance(now)
 
+    def dropped(self, now: int) -> Sequence[Action]:
+        """Frames of this socket were not kept, and the log says so: heal what is read from it."""
+        self.guard.distrust(now)
+        return self.advance(now)
+
     def fetch_started(self, symbol: str, url: str, now: int) -> None:
         """The REST request about a symbol leaves."""
         for message in self.exchange.decode_request(url):
@@ -311,7 +316,8 @@ class Session:
             if not message.ends_connection:
                 actions.extend(self._told.once("exchange_says", "", message.text))
             elif self._phase is _Phase.RUNNING:
-                self._end(actions, Close(f"the venue announced: {message.text}"[:100]))
+                text = f"the venue announced: {message.text}"[:100]
+                self._end(actions, Close(text, planned=True))
         return False
 
     def _answered(self, ping_id: int, now: int) -> Sequence[Action]:

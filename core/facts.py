@@ -39,7 +39,8 @@ class Facts:
     """What one raw record implies, in order of origin.
 
     Whoever takes a frame sets `number` and `frame` to it, and `index` to 0; `address` is that of
-    the record. `overtaken` are streams (channel, symbol) of which the frame held a late message.
+    the record. `overtaken` are streams (channel, symbol) of which the frame held a late message,
+    `repeated` those of which it held one that had come before.
     `decode_errors` counts over all records, `window_decode_errors` since the last `close_window`.
     """
 
@@ -54,6 +55,7 @@ class Facts:
         self.seconds: list[StreamSecond] = []
         self.alerts: list[Alert] = []
         self.overtaken: list[tuple[str, str]] = []
+        self.repeated: list[tuple[str, str]] = []
         self.checkpoints: list[StreamCheckpoint] = []
         self.decode_errors = 0
         self.window_decode_errors = 0

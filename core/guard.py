@@ -197,6 +197,14 @@ class Guard:
             if watch.step in (_Step.AWAITED, _Step.ASKED):
                 watch.at = max(watch.at, now + self._settings.answer_timeout_ns)
 
+    def distrust(self, now: int) -> None:
+        """Frames that we followed did not get into the log: who reads it needs every book anew."""
+        fault = SyncFault(FaultKind.FRAMES_DROPPED, "every frame kept", "some were dropped")
+        for watch in self._watches.values():
+            watch.book.distrust()
+            if watch.book.state is not watch.state:
+                self._settle(watch, fault, now)
+
     def advance(self, now: int) -> Iterator[Need]:
         """Yield the books to ask for now; each counts as queued from then on."""
         for watch in self._watches.values():

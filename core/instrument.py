@@ -74,17 +74,23 @@ class Instrument:
         if before is not _LIVE:
             self._late_or_lost(delta, ts_recv)
             return
+        repeated = book.counters.duplicates
         fault = book.delta(delta, ts_recv)
         if fault is not None or book.state is not before:
             self._changed(fault)
+        elif book.counters.duplicates != repeated:
+            self._facts.repeated.append(("book", self.symbol))
 
     def _late_or_lost(self, delta: Delta, ts_recv: int) -> None:
         """Take a change of a book that is not LIVE: it may be one that was thought lost."""
         book = self.book
-        before, late = book.state, book.counters.out_of_order
+        before, counters = book.state, book.counters
+        late, repeated = counters.out_of_order, counters.duplicates
         fault = book.delta(delta, ts_recv)
-        if book.counters.out_of_order > late:
+        if counters.out_of_order != late:
             self._facts.overtaken.append(("book", self.symbol))
+        elif counters.duplicates != repeated:
+            self._facts.repeated.append(("book", self.symbol))
         if fault is not None or book.state is not before:
             self._changed(fault)
 
@@ -108,6 +114,7 @@ class Instrument:
             verdict, missing = self.trade_ids.check(sequence, ts_event)
             if verdict is Verdict.DUPLICATE:
                 self.trade_stream.duplicates += 1
+                facts.repeated.append(("trades", self.symbol))
                 return
             if verdict is not _NEXT:
                 quality |= self._broken(verdict, sequence, missing)

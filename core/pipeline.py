@@ -139,7 +139,7 @@ class ShardPipeline:
             if not is_intact:
                 # Not even a snapshot of such a batch is what the venue sent.
                 self._instruments.distrust()
-            if len(facts.faults) > known or facts.overtaken:
+            if len(facts.faults) > known or facts.overtaken or facts.repeated:
                 stability.take(facts.faults[known:])
                 known = len(facts.faults)
             facts.index = 0

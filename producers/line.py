@@ -64,6 +64,7 @@ class Line:
         self._metrics = metrics
         self._recorder = recorder
         recorder.on_room = self._on_room
+        recorder.on_dropped = self._on_dropped
         self._loop = asyncio.get_running_loop()
         self._session: Session | None = None
         self._socket: WebSocket | None = None
@@ -358,6 +359,10 @@ class Line:
             self._socket.pause()
             self._session.paused()
             log.warning("socket_paused", shard=self.shard.name, queue=self._recorder.queue_frames)
+
+    def _on_dropped(self) -> None:
+        if self._session is not None and self.state is LineState.OPEN:
+            self._do(self._session.dropped(time.monotonic_ns()))
 
     def _on_room(self) -> None:
         self._room.set()

@@ -70,6 +70,8 @@ class Recorder:
         """Epochs begin above `after_epoch`."""
         self.on_room: Callable[[], None] = _nobody_waits
         """Called when there is room again after `is_full`."""
+        self.on_dropped: Callable[[], None] = _nobody_waits
+        """Called when the log says that frames are missing from it."""
         self.frames = 0
         """Frames taken since the start."""
         self.payload_bytes = 0
@@ -163,6 +165,7 @@ class Recorder:
         """Say in the log that frames are missing from it, and why."""
         self.dropped += count
         self.note(FrameKind.DROPPED, msgspec.json.encode(Dropped(count, reason[:200])))
+        self.on_dropped()
 
     def cut(self) -> None:
         """Close the record that is being filled."""
@@ -208,4 +211,4 @@ class Recorder:
 
 
 def _nobody_waits() -> None:
-    """Do nothing: no line has asked to be told of room."""
+    """Do nothing: no line has asked to be told."""

@@ -13,9 +13,9 @@ import msgspec
 from core.events import Fault, FaultKind, StreamSecond
 from core.facts import Facts
 from core.stability.alerts import Alert, AlertKind, Finding, Phase, Severity
-from core.stability.findings import CONNECTION, DATA, findings
+from core.stability.findings import BOOK, CONNECTION, DATA, TRADES, findings
 from core.stability.health import ConnectionWindow, StreamHealth
-from core.stability.incidents import FAULT_ALERTS, PARENTS, SEVERITIES, Incident
+from core.stability.incidents import EXPLAINED, FAULT_ALERTS, PARENTS, SEVERITIES, Incident
 
 Stream = tuple[str, str]
 """Channel and symbol."""
@@ -27,6 +27,8 @@ SETTLING_NS: Final = 10_000_000_000
 _NEVER: Final = 1 << 62
 _ROOT: Final = (CONNECTION, "")
 _POOL: Final = (DATA, "")
+_LOSSES: Final = frozenset({AlertKind.GAP, AlertKind.CHECKSUM})
+"""What the first message after an outage shows of it."""
 _FOLLOWING_AN_OPENING: Final = frozenset(
     {AlertKind.GAP, AlertKind.DUPLICATES, AlertKind.REORDERING}
 )
@@ -44,6 +46,8 @@ class ConnectionStability:
         self._facts = facts
         self._held: dict[Stream, tuple[int, Finding]] = {}
         """One gap of a stream that may yet be filled, and when it is too late."""
+        self._has_loss = False
+        """Since the last window messages were found missing."""
 
     def of(self, stream: Stream) -> StreamHealth:
         """Return what is remembered of a stream."""
@@ -92,9 +96,11 @@ class ConnectionStability:
         """Take what the last frame has shown: faults, and messages that came late."""
         for fault in faults:
             self._fault(fault)
-        overtaken = self._facts.overtaken
+        overtaken, repeated = self._facts.overtaken, self._facts.repeated
         while overtaken:
             self._late(overtaken.pop())
+        while repeated:
+            self._repeated(repeated.pop())
 
     def _fault(self, fault: Fault) -> None:
         kind = FAULT_ALERTS.get(fault.kind)
@@ -110,6 +116,12 @@ class ConnectionStability:
             fault.unit or "faults",
             detail=f"expected {fault.expected}, found {fault.found}"[:200],
         )
+        self._has_loss = self._has_loss or kind in _LOSSES
+        if kind in _LOSSES and self.of(stream).is_unheard:
+            explanation = self._explanation(stream, kind)
+            if explanation is not None:
+                explanation.children += 1
+            return
         is_gap = fault.kind is FaultKind.SEQUENCE_GAP or fault.kind is FaultKind.TRADE_GAP
         if is_gap and stream not in self._held:
             due = self._facts.frame.ts_mono + HOLD_NS
@@ -124,6 +136,13 @@ class ConnectionStability:
         ts_effect = self._facts.frame.ts_recv if gap is None else gap.ts_effect
         self._strike(
             stream, Finding(AlertKind.REORDERING, ts_effect, "reordering", 1.0, 0.0, "messages")
+        )
+
+    def _repeated(self, stream: Stream) -> None:
+        """A message came again."""
+        ts_effect = self._facts.frame.ts_recv
+        self._strike(
+            stream, Finding(AlertKind.DUPLICATES, ts_effect, "duplicates", 1.0, 0.0, "messages")
         )
 
     def weigh(self, now: int) -> None:
@@ -141,7 +160,10 @@ class ConnectionStability:
         root = self.of(_ROOT)
         if self.is_connected:
             root.open_ns += window_ns
-        return ConnectionWindow(self.is_connected, self.is_connecting, is_blind, root.open_ns)
+        has_loss, self._has_loss = self._has_loss, False
+        return ConnectionWindow(
+            self.is_connected, self.is_connecting, is_blind, root.open_ns, has_loss
+        )
 
     def close(self, second: StreamSecond, window: ConnectionWindow) -> StreamSecond:
         """Return the window of a stream with its judgement, after weighing what it shows."""
@@ -163,6 +185,8 @@ class ConnectionStability:
         else:
             # Nothing is shown of a stream without a socket, least of all that it is well again.
             shown.update(health.incidents.open)
+        if second.frames:
+            health.is_unheard = False
         for kind, incident in health.incidents.pass_time(second.window_ns, shown):
             self._emit(Phase.RESOLVE, kind, stream, incident, value=incident.worst, detail="")
         return second
@@ -172,16 +196,15 @@ class ConnectionStability:
     def _strike(self, stream: Stream, finding: Finding) -> None:
         health = self.of(stream)
         if health.incidents.strike(finding):
+            self._expect_losses(stream, finding.kind)
             return
-        for parent in (_ROOT, _POOL):
-            known = self.health.get(parent)
-            incident = known.incidents.explains() if known is not None else None
-            if incident is not None:
-                incident.children += 1
-                if finding.kind in PARENTS:
-                    # A socket that is open again and brings nothing is not well again.
-                    incident.clean_ns = 0
-                return
+        explanation = self._explanation(stream, finding.kind)
+        if explanation is not None:
+            explanation.children += 1
+            if finding.kind in PARENTS or finding.kind is AlertKind.STREAM_SILENCE:
+                # What is open again and brings nothing is not well again.
+                explanation.clean_ns = 0
+            return
         is_settling = self.of(_ROOT).open_ns < SETTLING_NS
         if is_settling and finding.kind in _FOLLOWING_AN_OPENING:
             return
@@ -202,9 +225,39 @@ class ConnectionStability:
             worst=finding.value,
         )
         health.incidents.open[finding.kind] = incident
+        self._expect_losses(stream, finding.kind)
         self._emit(
             Phase.OPEN, finding.kind, stream, incident, value=finding.value, detail=finding.detail
         )
+
+    def _explanation(self, stream: Stream, kind: AlertKind) -> Incident | None:
+        """Return the open incident that one of this kind and stream would be part of."""
+        for parent in (_ROOT, _POOL):
+            known = self.health.get(parent)
+            incident = known.incidents.explains() if known is not None else None
+            if incident is not None:
+                return incident
+        symbol = stream[1]
+        if symbol:
+            for other in (BOOK, TRADES):
+                known = self.health.get((other, symbol))
+                silence = known.incidents.open.get(AlertKind.STREAM_SILENCE) if known else None
+                if silence is not None:
+                    return silence
+        for place in (stream, _ROOT):
+            for cause, incident in self.of(place).incidents.open.items():
+                if cause in EXPLAINED.get(kind, ()):
+                    return incident
+        return None
+
+    def _expect_losses(self, stream: Stream, kind: AlertKind) -> None:
+        """Note which streams are without messages: what they lose meanwhile shows afterwards."""
+        if kind in PARENTS:
+            for health in self.health.values():
+                health.is_unheard = True
+        elif kind is AlertKind.STREAM_SILENCE:
+            for channel in (BOOK, TRADES):
+                self.of((channel, stream[1])).is_unheard = True
 
     def _emit(
         self,

@@ -9,13 +9,14 @@ from typing import Final
 
 from core.events import StreamSecond
 from core.stability.alerts import AlertKind, Finding
-from core.stability.health import ConnectionWindow, StreamHealth
+from core.stability.health import POOLED, ConnectionWindow, StreamHealth
 from core.stability.score import SCALES, Component
 from core.stability.states import StreamState
 
 CONNECTION: Final = "connection"
 DATA: Final = "data"
 BOOK: Final = "book"
+TRADES: Final = "trades"
 
 LATENCY_FROM: Final = 3.5
 JITTER_FROM: Final = 4.0
@@ -42,7 +43,7 @@ def findings(
 
 
 def _silence(second: StreamSecond, health: StreamHealth, age_ns: int) -> Iterator[Finding]:
-    limit_ns = health.rhythm.limit_ns()
+    limit_ns = health.rhythm.limit_ns(is_pooled=second.channel in POOLED)
     if limit_ns is not None and age_ns >= limit_ns:
         yield Finding(
             _SILENCES.get(second.channel, AlertKind.STREAM_SILENCE),

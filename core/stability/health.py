@@ -29,7 +29,7 @@ STATE_CAPS: Final = {
 SILENT_FROM: Final = 12.0
 """Suspicion of a whole connection that is not a slow market any more."""
 LATENCY_LEAST_NS: Final = 20_000_000
-JITTER_LEAST_NS: Final = 5_000_000
+JITTER_LEAST_NS: Final = 3_000_000
 """What is usual is taken for at least this: below it nobody is late."""
 LATENCY_SECONDS: Final = 5
 JITTER_SECONDS: Final = 7
@@ -37,19 +37,22 @@ JITTER_SECONDS: Final = 7
 USUAL_NS: Final = 300 * _S
 """Half-life of what is usual."""
 _SLOWLY: Final = 12
+POOLED: Final = frozenset({"connection", "data"})
+"""Streams in which all symbols of a connection are together."""
 
 
 class ConnectionWindow(msgspec.Struct, frozen=True):
     """What was true of the connection when the window closed.
 
     `open_ns` is how long the socket has been open, `is_blind` that our own producer was not able to
-    hand on all that came.
+    hand on all that came, `has_loss` that messages were found missing.
     """
 
     is_connected: bool
     is_connecting: bool
     is_blind: bool
     open_ns: int
+    has_loss: bool = False
 
     def silence_ns(self, second: StreamSecond) -> int:
         """Return how long a stream has been silent; at most since the socket was opened."""
@@ -81,12 +84,14 @@ class StreamHealth(msgspec.Struct, array_like=True):
     has_followed: bool = False
     open_ns: int = 0
     """Of the connection: how long its socket has been open."""
+    is_unheard: bool = False
+    """Nothing has come since an outage: what is missing next was lost in it."""
 
     def judge(self, second: StreamSecond, connection: ConnectionWindow) -> Judgement:
         """Take the next window and return what it says of the stream."""
         is_connected = connection.is_connected
         is_following = is_connected and self._is_following(second)
-        self._remember(second, is_connected=is_connected, is_following=is_following)
+        self._remember(second, connection, is_following=is_following)
         badness = self._badness(second, connection)
         has_fault = self.since_fault_ns < FAULT_CAP_NS
         found = score(badness, cap=FAULT_CAP if has_fault else 1.0)
@@ -116,8 +121,10 @@ class StreamHealth(msgspec.Struct, array_like=True):
             and not second.stale_ns
         )
 
-    def _remember(self, second: StreamSecond, *, is_connected: bool, is_following: bool) -> None:
-        passed_ns = second.window_ns
+    def _remember(
+        self, second: StreamSecond, connection: ConnectionWindow, *, is_following: bool
+    ) -> None:
+        is_connected, passed_ns = connection.is_connected, second.window_ns
         disorder = second.duplicates + second.out_of_order
         checks = second.checksums_ok + second.checksums_bad
         # A hole whose size the venue does not tell has at least one message in it.
@@ -133,8 +140,15 @@ class StreamHealth(msgspec.Struct, array_like=True):
             self.since_fault_ns = 0
         else:
             self.since_fault_ns = min(self.since_fault_ns + passed_ns, FAULT_CAP_NS)
+        if connection.is_blind:
+            # The gaps and the times of what we did not read are our own.
+            return
         if is_connected:
-            self.rhythm.add(second.frames, second.gap_max_ns, passed_ns)
+            self.rhythm.add(
+                *(second.frames, second.gap_max_ns, passed_ns),
+                is_pooled=second.channel in POOLED,
+                has_loss=connection.has_loss,
+            )
         self._remember_latency(second)
 
     def _lost_ns(self, second: StreamSecond, is_connected: bool) -> int:
@@ -188,7 +202,9 @@ class StreamHealth(msgspec.Struct, array_like=True):
         frames, missing, checks, bad, disorder = self.messages.totals
         found: dict[Component, float] = {}
         if connection.is_connected:
-            suspicion = self.rhythm.suspicion(connection.silence_ns(second))
+            suspicion = self.rhythm.suspicion(
+                connection.silence_ns(second), is_pooled=second.channel in POOLED
+            )
             if suspicion is not None:
                 found[Component.LIVENESS] = suspicion
         if frames or missing:

@@ -41,6 +41,23 @@ PARENTS: Final = frozenset(
     }
 )
 """Incidents of a connection that explain what its streams show meanwhile."""
+EXPLAINED: Final[Mapping[AlertKind, frozenset[AlertKind]]] = {
+    AlertKind.GAP: frozenset({AlertKind.REORDERING, AlertKind.SCHEMA}),
+    AlertKind.REORDERING: frozenset({AlertKind.GAP, AlertKind.SCHEMA}),
+    AlertKind.DUPLICATES: frozenset({AlertKind.REORDERING}),
+    AlertKind.CHECKSUM: frozenset({AlertKind.SCHEMA}),
+    AlertKind.BOOK_DOWN: frozenset(
+        {
+            AlertKind.GAP,
+            AlertKind.REORDERING,
+            AlertKind.CHECKSUM,
+            AlertKind.CROSSED_BOOK,
+            AlertKind.SCHEMA,
+        }
+    ),
+}
+"""What an open incident of the same stream, or of unreadable frames, explains: a change that cannot
+be read is missing next, and one that was overtaken may have been thought missing or repeated."""
 SEVERITIES: Final[Mapping[AlertKind, Severity]] = {
     AlertKind.DISCONNECTED: Severity.CRITICAL,
     AlertKind.SILENCE: Severity.CRITICAL,

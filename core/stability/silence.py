@@ -15,10 +15,12 @@ _S: Final = 1_000_000_000
 BUCKET_NS: Final = 3600 * _S
 BUCKETS: Final = 6
 """The last six hours."""
-FACTOR: Final = 2
-FACTOR_EARLY: Final = 4
-"""A silence this many times the longest gap is a fault; early on, longer gaps are still to come."""
-LEAST_NS: Final = 1_500_000_000
+FACTOR: Final = 2.0
+FACTOR_POOLED: Final = 1.8
+FACTOR_EARLY: Final = 4.0
+"""A silence this many times the longest gap is a fault. Where all symbols of a connection are
+pooled, so many gaps were seen that less will do; early on, longer gaps are still to come."""
+LEAST_NS: Final = 1_250_000_000
 """No silence below this is a fault, however dense the stream: time is told once a second."""
 FRAMES_MIN: Final = 50
 """Gaps seen, and time watched, before a rhythm is known."""
@@ -38,31 +40,44 @@ class Rhythm(msgspec.Struct, array_like=True):
     frames: int = 0
     watched_ns: int = 0
 
-    def add(self, frames: int, gap_max_ns: int | None, passed_ns: int) -> None:
+    def add(
+        self,
+        frames: int,
+        gap_max_ns: int | None,
+        passed_ns: int,
+        *,
+        is_pooled: bool = False,
+        has_loss: bool = False,
+    ) -> None:
         """Take a window in which the stream was open: its frames, and the longest gap that ended
-        in it.
+        in it; `has_loss`: messages were missing when it ended.
 
-        What was a fault is remembered as no more than the limit, so that one outage does not hide
-        the next, and a calmer market is learned all the same.
+        A silence that was a fault, and in which messages were lost, was an outage and no rhythm: it
+        leaves the limit as it is. Any other one is remembered as no more than the limit: so a
+        calmer market is learned.
         """
-        limit = self.limit_ns()
+        limit = self.limit_ns(is_pooled=is_pooled)
         self.frames = min(self.frames + frames, FRAMES_MIN)
         self.watched_ns = min(self.watched_ns + passed_ns, EARLY_NS)
         if gap_max_ns is not None and limit is not None:
+            if gap_max_ns >= limit and has_loss:
+                gap_max_ns = min(gap_max_ns, self.gaps.most() or 0)
             gap_max_ns = min(gap_max_ns, limit)
         self.gaps.add(gap_max_ns, passed_ns)
 
-    def limit_ns(self) -> int | None:
+    def limit_ns(self, *, is_pooled: bool = False) -> int | None:
         """Return the shortest silence that is a fault, None while the rhythm is not known."""
         longest = self.gaps.most()
         if longest is None or self.frames < FRAMES_MIN or self.watched_ns < WATCHED_MIN_NS:
             return None
-        factor = FACTOR if self.watched_ns >= EARLY_NS else FACTOR_EARLY
-        return max(factor * longest, LEAST_NS)
+        factor = FACTOR_POOLED if is_pooled else FACTOR
+        if self.watched_ns < EARLY_NS:
+            factor = FACTOR_EARLY
+        return max(int(factor * longest), LEAST_NS)
 
-    def suspicion(self, silence_ns: int) -> float | None:
+    def suspicion(self, silence_ns: int, *, is_pooled: bool = False) -> float | None:
         """Return 2 or less up to half of the limit, 8 at the limit, and more beyond."""
-        limit = self.limit_ns()
+        limit = self.limit_ns(is_pooled=is_pooled)
         if limit is None:
             return None
         share = silence_ns / limit

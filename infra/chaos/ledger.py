@@ -45,6 +45,9 @@ class Injection(msgspec.Struct, kw_only=True):
     variant: str
     exchange: str
     shard: str
+    channels: tuple[str, ...]
+    """Of the streams that it is about; `connection` is all that comes."""
+    symbol: str
     target: Target
     ts_start: int
     ts_end: int = 0

@@ -16,7 +16,7 @@ from aiohttp import web
 from core.actions import Action, Close, Fetch, Ping, Record, Send
 from core.backoff import Backoff
 from core.connection import Session, SessionSettings
-from core.frames import CloseReason, Frame, FrameKind, TickStatus
+from core.frames import CloseReason, Dropped, Frame, FrameKind, TickStatus
 from core.pacing import NEVER
 from core.protocol import Exchange, Shard
 from infra.chaos.network import Path
@@ -66,6 +66,8 @@ class Line:
         self.is_open = False
         self.is_refused = False
         """The venue's port is closed."""
+        self.lost = asyncio.Event()
+        """The socket is gone; cleared when another one opens."""
         self.stuck_since: int | None = None
         """Since when frames wait for Kafka, monotonic ns."""
         self.arrived: Callable[[bytes, float], None] | None = None
@@ -121,6 +123,7 @@ class Line:
         """The handshake succeeded."""
         mono = self._clock.mono_ns()
         self.is_open = True
+        self.lost.clear()
         self._opened_at = mono
         self._note(FrameKind.OPEN)
         if self.session is not None:
@@ -130,6 +133,7 @@ class Line:
         """The socket is gone, or never opened: say so in the log and try again."""
         open_ns = self._clock.mono_ns() - self._opened_at
         self.is_open = False
+        self.lost.set()
         self.session = None
         self._socket = None
         self._unread.clear()
@@ -193,6 +197,12 @@ class Line:
             mono = self._clock.mono_ns()
             paused, self._paused_at = paused + mono - self._paused_at, mono
         return paused
+
+    def drop(self, count: int, reason: str) -> None:
+        """Say in the log that frames are missing from it, and heal what is read from it."""
+        self._note(FrameKind.DROPPED, msgspec.json.encode(Dropped(count, reason)))
+        if self.session is not None and self.is_open:
+            self._do(self.session.dropped(self._clock.mono_ns()))
 
     # -- time --
 
@@ -295,7 +305,7 @@ Page = Callable[[web.Request], Awaitable[web.StreamResponse]]
 def pages(venue: Venue) -> dict[str, Page]:
     """Return what answers each REST path of a venue that has no parts to fill in."""
     return {
-        route.resource.canonical: cast(Page, route.handler)
+        route.resource.canonical: route.handler
         for route in venue.app.router.routes()
         if route.resource is not None
     }

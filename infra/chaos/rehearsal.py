@@ -5,7 +5,7 @@ order and in any number of processes with the same result.
 """
 
 import asyncio
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Sequence
 from random import Random
 from typing import Final
 
@@ -23,10 +23,13 @@ SILENT_S: Final = 300.0
 """For so long most detectors say nothing; clean time is counted from then on."""
 SETTLE_S: Final = 300.0
 """How long a world may take to be well again after a fault before the next one is injected."""
-WORLD_INJECTIONS: Final = 60
+WORLD_INJECTIONS: Final = 120
 CLEAN_WORLD_HOURS: Final = 4.0
-SHAPES: Final = (BUSY, (8, 12.0), (12, 8.0))
-"""Symbols, and book events a second of all of them, of clean worlds: busy ones and thin ones."""
+CALM: Final = 3, 8.0
+"""Symbols, and book events a second of all of them, of worlds whose faults are no silences."""
+SHAPES: Final = (BUSY, (12, 8.0), (24, 7.0))
+"""Likewise of clean worlds: busy ones and thin ones."""
+SILENCES: Final = frozenset({"F1", "F2", "F3"})
 _NS_PER_S: Final = 1_000_000_000
 
 
@@ -62,18 +65,22 @@ def fault_plans(seed: int, names: Sequence[tuple[str, int]]) -> list[Plan]:
     """Return worlds that inject each scenario so many times, spread over its venues."""
     draw = Random(f"{seed}:faults")
     known = {each.name: each for each in SCENARIOS}
-    decks: dict[str, list[str]] = {exchange: [] for exchange in VENUES}
+    decks: dict[tuple[str, tuple[int, float]], list[str]] = {
+        (exchange, shape): [] for exchange in VENUES for shape in (BUSY, CALM)
+    }
     for name, count in names:
         exchanges = known[name].exchanges
+        shape = BUSY if known[name].fault in SILENCES else CALM
         for number in range(count):
-            decks[exchanges[number % len(exchanges)]].append(name)
-    plans = []
-    for exchange, deck in decks.items():
+            decks[exchanges[number % len(exchanges)], shape].append(name)
+    plans: list[Plan] = []
+    for (exchange, shape), deck in decks.items():
         draw.shuffle(deck)
         worlds = -(-len(deck) // WORLD_INJECTIONS)
         for number in range(worlds):
             own = tuple(deck[number::worlds])
-            plans.append(Plan(exchange=exchange, seed=f"{seed}:{exchange}:{number}", scenarios=own))
+            name = f"{seed}:{exchange}:{len(plans)}"
+            plans.append(Plan(exchange=exchange, seed=name, shape=shape, scenarios=own))
     return plans
 
 
@@ -154,16 +161,17 @@ def _known(name: str) -> Scenario:
 
 
 async def _inject(world: World, scenario: Scenario, number: int) -> Injection:
+    mark = scenario.aim(world)
     injection = Injection(
         id=number,
         fault=scenario.fault,
         variant=scenario.variant,
         exchange=world.settings.exchange,
         shard=world.line.shard.name,
-        target=scenario.aim(world),
+        channels=mark.channels,
+        symbol=mark.symbol,
+        target=mark.target,
         ts_start=world.now_ns(),
     )
     await scenario.play(Stage(world, injection))
     return injection
-
-

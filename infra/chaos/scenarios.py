@@ -6,13 +6,13 @@ a right alert would say is there before it begins.
 """
 
 import asyncio
+import contextlib
 from collections.abc import Awaitable, Callable
 from typing import Final
 
 import msgspec
 from aiohttp import WSCloseCode
 
-from core.frames import Dropped, Frame, FrameKind
 from core.protocol import DecodeError, Delta, Snapshot, TradePrint
 from core.stability.alerts import AlertKind
 from infra.chaos.alterations import CrossBook, NegativeSize, RenameField
@@ -35,6 +35,9 @@ from simulator.wire import Frame as WireFrame
 _NS_PER_S: Final = 1_000_000_000
 NUMBERED: Final = ("deribit", "binance")
 """Venues that number the changes of their books; Kraken's have checksums in place of numbers."""
+STAMPED: Final = ("binance", "kraken")
+"""Venues whose times are those of sending. Deribit's are up to 100 ms older than the notification:
+against that, more noise of the network does not show."""
 KRAKEN: Final = ("kraken",)
 TOUCH_S: Final = 240.0
 """How long a fault of single frames waits for its frames at most, s."""
@@ -55,13 +58,21 @@ class Stage(msgspec.Struct):
         """The first effect can be seen at `at_s`, the loop's time, or now."""
         if self.injection.ts_effect is None:
             now = self.world.now_ns()
-            self.injection.ts_effect = (
-                now if at_s is None else STARTED_NS + round(at_s * _NS_PER_S)
-            )
+            self.injection.ts_effect = now if at_s is None else STARTED_NS + round(at_s * _NS_PER_S)
 
 
 Play = Callable[[Stage], Awaitable[None]]
-Aim = Callable[[World], Target]
+
+
+class Mark(msgspec.Struct, frozen=True):
+    """What a fault is aimed at, and which alerts name it rightly."""
+
+    channels: tuple[str, ...]
+    symbol: str
+    target: Target
+
+
+Aim = Callable[[World], Mark]
 
 
 class Scenario(msgspec.Struct, frozen=True):
@@ -84,22 +95,33 @@ class Scenario(msgspec.Struct, frozen=True):
 
 def connection(*kinds: AlertKind) -> Aim:
     """Aim at the connection as a whole."""
-    return lambda world: Target(kinds, ROOT)
+    return lambda world: Mark(ROOT, "", Target(kinds, ROOT))
 
 
 def pooled(*kinds: AlertKind) -> Aim:
     """Aim at all market data of the connection together."""
-    return lambda world: Target(kinds, ("data",))
+    return lambda world: Mark(("data",), "", Target(kinds, ("data",)))
 
 
 def stream(kind: AlertKind, *channels: str) -> Aim:
     """Aim at channels of one symbol, drawn from the world."""
-    return lambda world: Target((kind,), channels, world.random.choice(world.line.shard.symbols))
+
+    def aim(world: World) -> Mark:
+        symbol = world.random.choice(world.line.shard.symbols)
+        return Mark(channels, symbol, Target((kind,), channels, symbol))
+
+    return aim
 
 
-def nowhere(world: World) -> Target:
-    """No detector of this version looks for it."""
-    return Target((), ())
+def unread(world: World) -> Mark:
+    """Aim at the changes of one book, in a way that nobody can read them."""
+    symbol = world.random.choice(world.line.shard.symbols)
+    return Mark(("book",), symbol, Target((AlertKind.SCHEMA,), ROOT))
+
+
+def nowhere(world: World) -> Mark:
+    """Aim at one symbol's book with what no detector of this version looks for."""
+    return Mark(("book",), world.random.choice(world.line.shard.symbols), Target((), ()))
 
 
 # -- F1, F2, F3, F11: nothing comes --
@@ -125,11 +147,9 @@ async def _blackhole(stage: Stage, paths: tuple[Path, ...]) -> None:
     world, down = stage.world, stage.world.way.down
     for path in paths:
         path.cut()
-    end = world.loop.time() + world.random.uniform(8.0, 14.0)
-    while world.loop.time() < end:
-        await asyncio.sleep(0.05)
-        if down.lost_at is not None:
-            stage.shows(down.lost_at + world.settings.down.delay_s)
+    await asyncio.sleep(world.random.uniform(8.0, 14.0))
+    if down.lost_at is not None:
+        stage.shows(down.lost_at + world.settings.down.delay_s)
     for path in paths:
         path.mend()
     stage.ends()
@@ -174,8 +194,7 @@ async def reconnect_storm(stage: Stage) -> None:
 
 async def _until_lost(stage: Stage) -> None:
     """Wait until the end of the socket has reached us."""
-    while stage.world.line.is_open:
-        await asyncio.sleep(0.001)
+    await stage.world.line.lost.wait()
     stage.shows()
     stage.ends()
 
@@ -196,13 +215,13 @@ def frames(kind: type[FrameFault], *, least: int, most: int, share: float = 1.0)
 async def _frames(
     stage: Stage, kind: type[FrameFault], *, count: int, seconds: float, share: float = 1.0
 ) -> None:
-    world, target = stage.world, stage.injection.target
-    channels = [each for each in target.channels if each in ("book", "trades")]
+    world, injection = stage.world, stage.injection
+    channels = [each for each in injection.channels if each in ("book", "trades")]
     entry = Entry(
-        id=stage.injection.id,
+        id=injection.id,
         kind=kind.__name__,
         venue=world.settings.exchange,
-        symbol=target.symbol or None,
+        symbol=injection.symbol or None,
         channel=channels[0] if len(channels) == 1 else None,
         clock=world.clock,
     )
@@ -215,12 +234,13 @@ async def _frames(
     is_silence = count == 0
     if not is_silence:
         _watch(stage, entry)
-    end = world.loop.time() + seconds
-    while not fault.idle and world.loop.time() < end:
-        await asyncio.sleep(0.02)
-        if is_silence and entry.first_ns is not None:
-            first_s = (entry.first_ns - STARTED_NS) / _NS_PER_S
-            stage.shows(first_s + world.settings.down.delay_s)
+    done = asyncio.Event()
+    fault.on_idle = done.set
+    with contextlib.suppress(TimeoutError):
+        await asyncio.wait_for(done.wait(), seconds)
+    if is_silence and entry.first_ns is not None:
+        first_s = (entry.first_ns - STARTED_NS) / _NS_PER_S
+        stage.shows(first_s + world.settings.down.delay_s)
     if not fault.idle:
         gate.end(fault)
     stage.ends()
@@ -235,38 +255,36 @@ def _watch(stage: Stage, entry: Entry) -> None:
     It is that frame itself, or the one that shows that it is missing. A stream that is not
     followed at that moment (its book is being renewed) shows nothing.
     """
-    world, target = stage.world, stage.injection.target
+    world, injection = stage.world, stage.injection
 
     def arrived(payload: bytes, sent_at: float) -> None:
         first_ns = entry.first_ns
         if first_ns is None or STARTED_NS + round(sent_at * _NS_PER_S) < first_ns:
             return
-        if not _is_of(world, payload, target):
+        if not _is_of(world, payload, injection):
             return
         world.line.arrived = None
         session = world.line.session
         is_followed = session is not None and session.guard.live == len(world.line.shard.symbols)
-        if is_followed or target.channels == ("trades",):
+        if is_followed or injection.channels == ("trades",):
             stage.shows()
 
     world.line.arrived = arrived
 
 
-def _is_of(world: World, payload: bytes, target: Target) -> bool:
-    """Say whether a frame is of the target's stream; one that cannot be read is the touched one."""
+def _is_of(world: World, payload: bytes, injection: Injection) -> bool:
+    """Say whether a frame is of the fault's stream; one that cannot be read is the touched one."""
     try:
         messages = world.exchange.decode(payload)
     except DecodeError:
         return True
-    channels = target.channels
-    for message in messages:
-        if isinstance(message, TradePrint):
-            if message.symbol == target.symbol and "trades" in channels:
-                return True
-        elif isinstance(message, (Delta, Snapshot)):
-            if "connection" in channels or (message.symbol == target.symbol and "book" in channels):
-                return True
-    return False
+    channels, symbol = injection.channels, injection.symbol
+    kinds: tuple[type, ...] = ()
+    if "book" in channels:
+        kinds += Delta, Snapshot
+    if "trades" in channels:
+        kinds += (TradePrint,)
+    return any(isinstance(each, kinds) and each.symbol == symbol for each in messages)
 
 
 async def unreadable(stage: Stage) -> None:
@@ -358,9 +376,7 @@ async def full_queue(stage: Stage) -> None:
 async def dropped_frames(stage: Stage) -> None:
     """Frames were read and not kept, and the log says so."""
     world = stage.world
-    lost = world.random.randint(1, 50)
-    content = msgspec.json.encode(Dropped(lost, "larger than the broker takes"))
-    world.log(Frame(FrameKind.DROPPED, world.now_ns(), world.clock.mono_ns(), "", content))
+    world.line.drop(world.random.randint(1, 50), "larger than the broker takes")
     stage.shows()
     await asyncio.sleep(1.0)
     stage.ends()
@@ -395,7 +411,7 @@ async def _outage(stage: Stage, *, restarts: bool) -> None:
 async def frozen_price(stage: Stage) -> None:
     """A symbol's best prices stand still, while its book and trades go on."""
     world = stage.world
-    flow = world.venue.markets[world.random.choice(world.line.shard.symbols)].flow
+    flow = world.venue.markets[stage.injection.symbol].flow
     flow.is_frozen = True
     stage.shows()
     await asyncio.sleep(120.0)
@@ -406,7 +422,7 @@ async def frozen_price(stage: Stage) -> None:
 async def price_offset(stage: Stage) -> None:
     """A symbol trades 30 basis points from where it did."""
     world = stage.world
-    flow = world.venue.markets[world.random.choice(world.line.shard.symbols)].flow
+    flow = world.venue.markets[stage.injection.symbol].flow
     flow.move(0.003)
     stage.shows()
     await asyncio.sleep(60.0)
@@ -474,8 +490,8 @@ SCENARIOS: Final = (
     ),
     Scenario("F7", "step", VENUES, pooled(_K.LATENCY), latency_step),
     Scenario("F7", "ramp", VENUES, pooled(_K.LATENCY), latency_ramp),
-    Scenario("F8", "x5", VENUES, pooled(_K.JITTER), jitter(5.0)),
-    Scenario("F8", "x10", VENUES, pooled(_K.JITTER), jitter(10.0)),
+    Scenario("F8", "x5", STAMPED, pooled(_K.JITTER), jitter(5.0)),
+    Scenario("F8", "x10", STAMPED, pooled(_K.JITTER), jitter(10.0)),
     Scenario(
         *("F9", "checksum", KRAKEN, stream(_K.CHECKSUM, "book")),
         frames(CorruptChecksum, least=1, most=1),
@@ -501,14 +517,8 @@ SCENARIOS: Final = (
         *("F14", "crossed", NUMBERED, stream(_K.CROSSED_BOOK, "book")),
         frames(CrossBook, least=1, most=1),
     ),
-    Scenario(
-        *("F14", "negative size", VENUES, stream(_K.SCHEMA, "connection", "book")),
-        frames(NegativeSize, least=1, most=1),
-    ),
-    Scenario(
-        *("F14", "renamed field", VENUES, stream(_K.SCHEMA, "connection", "book")),
-        frames(RenameField, least=1, most=1),
-    ),
+    Scenario("F14", "negative size", VENUES, unread, frames(NegativeSize, least=1, most=1)),
+    Scenario("F14", "renamed field", VENUES, unread, frames(RenameField, least=1, most=1)),
     Scenario("F14", "unreadable", VENUES, connection(_K.SCHEMA), unreadable),
     Scenario("F15", "broker", VENUES, connection(_K.PIPELINE), broker_restart),
     Scenario(

@@ -17,6 +17,8 @@ from simulator.venue import Venue
 from simulator.wire import BINARY, CLOSE, PING, PONG, TEXT, message
 
 ABNORMAL: Final = 1006
+CONNECT_TIMEOUT_S: Final = 10.0
+"""As the producer's settings have it by default."""
 CUT: Final = "the connection was cut without a close frame"
 
 
@@ -57,6 +59,7 @@ class Socket:
         self._is_open = False
         self._tasks: set[asyncio.Task[bool]] = set()
         self._up.send(b"")
+        self._late = self._loop.call_later(CONNECT_TIMEOUT_S, self._too_late)
 
     # -- the client --
 
@@ -110,7 +113,13 @@ class Socket:
         else:
             self._finish(CloseReason(0, "Connect call failed", "handshake"))
 
+    def _too_late(self) -> None:
+        if not self._is_open:
+            reason = f"not open after {CONNECT_TIMEOUT_S:g} s"
+            self.end(CloseReason(0, reason, "handshake"))
+
     def _finish(self, reason: CloseReason) -> None:
+        self._late.cancel()
         if not self._down.is_over:
             self._down.is_over = True
             self._listener.on_end(reason)

@@ -49,7 +49,7 @@ _HARMLESS_NS: Final = 1_000
 """A venue is woken this much late, so that rounding never wakes it early."""
 SOCKET_PATHS: Final = {"deribit": "/ws/api/v2", "binance": "/ws", "kraken": "/v2"}
 VENUES: Final = tuple(SOCKET_PATHS)
-BUSY: Final = 4, 13.0
+BUSY: Final = 4, 16.0
 """Symbols, and book events a second of all of them: a connection that is never still for long."""
 
 
@@ -75,7 +75,7 @@ def drawn(
     """
     draw = Random(seed)
     delay_s = draw.uniform(0.005, 0.12)
-    noise_s = draw.uniform(0.0015, 0.004)
+    noise_s = draw.uniform(0.0028, 0.0045)
     path = PathSettings(
         delay_s=delay_s,
         congestion_s=draw.uniform(0.5, 1.5) * noise_s,
@@ -128,7 +128,7 @@ class World:
             self.clock,
             Random(f"{settings.seed}:line"),
             socket_path=SOCKET_PATHS[settings.exchange],
-            log=self.log,
+            log=self._log,
             begin_epoch=self._begin_epoch,
         )
         self._wake_venue()
@@ -229,8 +229,7 @@ class World:
         address = Address(self.settings.exchange, self._shard_name, "A", self._epoch)
         self._builder = BatchBuilder(address)
 
-    def log(self, frame: Frame) -> None:
-        """Put a frame into the log."""
+    def _log(self, frame: Frame) -> None:
         self._builder.add(frame)
 
     def _tick(self) -> None:
@@ -274,7 +273,7 @@ class World:
 
 def _venue(settings: WorldSettings, clock: VirtualClock) -> Venue:
     market = MarketSettings(
-        levels=30,
+        levels=15,
         touched_min=1,
         touched_max=3,
         trade_share=settings.trade_share,

@@ -37,6 +37,7 @@ COMMANDS: Final = {
     "tail": ("infra.cli.tail", "Show the newest records of a topic, decoded."),
     "rebuild": ("infra.cli.rebuild", "Rebuild books from recorded frames."),
     "replay": ("infra.cli.replay", "Recompute events from raw topics and compare."),
+    "chaos": ("infra.cli.chaos", "Inject faults and score the alerts."),
     "reconcile": ("infra.cli.reconcile", "Prove that every record became rows, once."),
     "doctor": ("infra.cli.doctor", "Check settings, servers, symbols and clock."),
 }

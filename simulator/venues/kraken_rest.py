@@ -5,6 +5,7 @@ A pair has three names: `XXBTZUSD` (REST), `XBTUSD` (alternative), `BTC/USD` (AP
 """
 
 import asyncio
+import time
 from collections.abc import Awaitable, Callable
 
 from aiohttp import web
@@ -84,7 +85,9 @@ class KrakenRest:
         return f'{{"unixtime":{now},"rfc1123":"{text}"}}'
 
     async def _status(self, request: web.Request) -> str:
-        stamp = rfc3339(self._venue.clock.time_ns() // 1_000_000_000 * 1_000_000).replace(".000000", "")
+        stamp = rfc3339(self._venue.clock.time_ns() // 1_000_000_000 * 1_000_000).replace(
+            ".000000", ""
+        )
         return f'{{"status":"online","timestamp":"{stamp}"}}'
 
     async def _assets(self, request: web.Request) -> str:

@@ -241,7 +241,7 @@ def test_session_announced_end_reconnects() -> None:
     driver = opened("binance")
     driver.receive(b'{"e":"serverShutdown","E":1}')
 
-    assert driver.closed == Close("the venue announced: serverShutdown")
+    assert driver.closed == Close("the venue announced: serverShutdown", planned=True)
 
 
 # -- renewing --
