@@ -58,6 +58,14 @@ class Entry:
                 }
             )
 
+    def untouch(self) -> None:
+        """Take the last note back: the frame went on as it was."""
+        self.affected_count -= 1
+        if len(self.affected) > self.affected_count:
+            self.affected.pop()
+        if not self.affected_count:
+            self.first_ns = None
+
     def as_dict(self) -> dict[str, object]:
         """Return the entry for JSON."""
         names = [each.name for each in fields(self) if each.name != "clock"]
@@ -158,9 +166,15 @@ class Reorder(FrameFault):
         return []
 
     def overtaken(self) -> list[Frame]:
-        """Give up the frame that is held back."""
+        """Give up the frame that is held back: nothing has overtaken it."""
         held, self._held = self._held, None
-        return [held] if held is not None else []
+        if held is None:
+            return []
+        self.entry.untouch()
+        if not self._endless:
+            self._left += 1
+            self.over = False
+        return [held]
 
     @property
     def idle(self) -> bool:
@@ -284,10 +298,10 @@ class FaultGate:
 
     def end(self, fault: FrameFault) -> None:
         """End a fault and let go what it holds."""
-        fault.over = True
         if fault in self.faults:
             for frame in fault.overtaken():
                 self.pass_on(fault, frame)
+        fault.over = True
         self.prune()
 
     def close(self) -> None:

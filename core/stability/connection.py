@@ -48,6 +48,8 @@ class ConnectionStability:
         """One gap of a stream that may yet be filled, and when it is too late."""
         self._has_loss = False
         """Since the last window messages were found missing."""
+        self._silent_ns = 0
+        """How long nothing at all has come on the socket, at the last tick."""
 
     def of(self, stream: Stream) -> StreamHealth:
         """Return what is remembered of a stream."""
@@ -177,11 +179,13 @@ class ConnectionStability:
                 found = _state_finding(AlertKind.PIPELINE, second.ts, _waiting(second))
                 self._strike(stream, found)
             return second
+        if stream == _ROOT:
+            self._silent_ns = window.silence_ns(second)
         shown: set[AlertKind] = set()
         if window.is_connected:
             for finding in findings(second, health, window):
                 shown.add(finding.kind)
-                self._strike(stream, finding)
+                self._strike(*self._placed(stream, finding))
         else:
             # Nothing is shown of a stream without a socket, least of all that it is well again.
             shown.update(health.incidents.open)
@@ -190,6 +194,17 @@ class ConnectionStability:
         for kind, incident in health.incidents.pass_time(second.window_ns, shown):
             self._emit(Phase.RESOLVE, kind, stream, incident, value=incident.worst, detail="")
         return second
+
+    def _placed(self, stream: Stream, finding: Finding) -> tuple[Stream, Finding]:
+        """Return the evidence with the stream that it is about.
+
+        Where not even heartbeats have come for as long as market data has been missing, it is the
+        socket that is silent.
+        """
+        is_data_silence = finding.kind is AlertKind.DATA_SILENCE
+        if is_data_silence and self._silent_ns >= finding.threshold * 1e9:
+            return _ROOT, msgspec.structs.replace(finding, kind=AlertKind.SILENCE)
+        return stream, finding
 
     # -- incidents --
 

@@ -19,7 +19,7 @@ BOOK: Final = "book"
 TRADES: Final = "trades"
 
 LATENCY_FROM: Final = 3.5
-JITTER_FROM: Final = 4.0
+JITTER_FROM: Final = 3.25
 """Times what is usual; between this and what counts as good an incident stays as it is."""
 _S: Final = 1_000_000_000
 _SILENCES: Final = {

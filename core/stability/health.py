@@ -32,7 +32,7 @@ LATENCY_LEAST_NS: Final = 20_000_000
 JITTER_LEAST_NS: Final = 3_000_000
 """What is usual is taken for at least this: below it nobody is late."""
 LATENCY_SECONDS: Final = 5
-JITTER_SECONDS: Final = 7
+JITTER_SECONDS: Final = 5
 """Windows of whose medians the median is taken: a single stall moves neither."""
 USUAL_NS: Final = 300 * _S
 """Half-life of what is usual."""

@@ -16,7 +16,7 @@ BUCKET_NS: Final = 3600 * _S
 BUCKETS: Final = 6
 """The last six hours."""
 FACTOR: Final = 2.0
-FACTOR_POOLED: Final = 1.8
+FACTOR_POOLED: Final = 1.7
 FACTOR_EARLY: Final = 4.0
 """A silence this many times the longest gap is a fault. Where all symbols of a connection are
 pooled, so many gaps were seen that less will do; early on, longer gaps are still to come."""

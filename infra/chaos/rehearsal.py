@@ -25,9 +25,9 @@ SETTLE_S: Final = 300.0
 """How long a world may take to be well again after a fault before the next one is injected."""
 WORLD_INJECTIONS: Final = 120
 CLEAN_WORLD_HOURS: Final = 4.0
-CALM: Final = 3, 8.0
+CALM: Final = 5, 9.0
 """Symbols, and book events a second of all of them, of worlds whose faults are no silences."""
-SHAPES: Final = (BUSY, (12, 8.0), (24, 7.0))
+SHAPES: Final = (BUSY, (24, 8.0), (40, 8.0))
 """Likewise of clean worlds: busy ones and thin ones."""
 SILENCES: Final = frozenset({"F1", "F2", "F3"})
 _NS_PER_S: Final = 1_000_000_000
@@ -78,7 +78,8 @@ def fault_plans(seed: int, names: Sequence[tuple[str, int]]) -> list[Plan]:
         draw.shuffle(deck)
         worlds = -(-len(deck) // WORLD_INJECTIONS)
         for number in range(worlds):
-            own = tuple(deck[number::worlds])
+            # Faults of single symbols first: they need not wait for one another's resolution.
+            own = tuple(sorted(deck[number::worlds], key=lambda name: known[name].is_alone))
             name = f"{seed}:{exchange}:{len(plans)}"
             plans.append(Plan(exchange=exchange, seed=name, shape=shape, scenarios=own))
     return plans
@@ -132,11 +133,18 @@ def play(plan: Plan) -> Played:
             await asyncio.sleep(WARM_S)
             counts[0] = await CONTROLS[plan.control].play(world)
         else:
-            await asyncio.sleep(WARM_S)
+            # Books are renewed on the minute: no fault is to begin just then by design.
+            await asyncio.sleep(WARM_S + world.random.uniform(0.0, 15.0))
             for name in plan.scenarios:
-                injections.append(await _inject(world, _known(name), len(injections) + 1))
-                counts[1] += not await world.until_well(SETTLE_S)
-                await asyncio.sleep(world.random.uniform(8.0, 25.0))
+                scenario = _known(name)
+                # What is still open of other symbols does not touch a fault of one symbol.
+                until = world.until_well if scenario.is_alone else world.until_ready
+                await asyncio.sleep(world.random.uniform(7.0, 17.0))
+                counts[1] += not await until(SETTLE_S)
+                stage = Stage.of(world, scenario, len(injections) + 1)
+                injections.append(stage.injection)
+                await scenario.play(stage)
+            await world.until_well(SETTLE_S)
 
     followed = CONTROLS[plan.control].followed if plan.control else None
     world = rehearse(
@@ -158,20 +166,3 @@ def play(plan: Plan) -> Played:
 
 def _known(name: str) -> Scenario:
     return next(each for each in SCENARIOS if each.name == name)
-
-
-async def _inject(world: World, scenario: Scenario, number: int) -> Injection:
-    mark = scenario.aim(world)
-    injection = Injection(
-        id=number,
-        fault=scenario.fault,
-        variant=scenario.variant,
-        exchange=world.settings.exchange,
-        shard=world.line.shard.name,
-        channels=mark.channels,
-        symbol=mark.symbol,
-        target=mark.target,
-        ts_start=world.now_ns(),
-    )
-    await scenario.play(Stage(world, injection))
-    return injection

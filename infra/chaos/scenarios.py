@@ -50,6 +50,23 @@ class Stage(msgspec.Struct):
     world: World
     injection: Injection
 
+    @classmethod
+    def of(cls, world: World, scenario: "Scenario", number: int) -> "Stage":
+        """Return the stage of a scenario that begins now; `number` is its id."""
+        mark = scenario.aim(world)
+        injection = Injection(
+            id=number,
+            fault=scenario.fault,
+            variant=scenario.variant,
+            exchange=world.settings.exchange,
+            shard=world.line.shard.name,
+            channels=mark.channels,
+            symbol=mark.symbol,
+            target=mark.target,
+            ts_start=world.now_ns(),
+        )
+        return cls(world, injection)
+
     def ends(self) -> None:
         """The fault is over."""
         self.injection.ts_end = self.world.now_ns()
@@ -83,6 +100,8 @@ class Scenario(msgspec.Struct, frozen=True):
     exchanges: tuple[str, ...]
     aim: Aim
     play: Play
+    is_alone: bool = True
+    """It is about the whole connection: no incident of any symbol may be open."""
 
     @property
     def name(self) -> str:
@@ -104,10 +123,10 @@ def pooled(*kinds: AlertKind) -> Aim:
 
 
 def stream(kind: AlertKind, *channels: str) -> Aim:
-    """Aim at channels of one symbol, drawn from the world."""
+    """Aim at channels of one symbol, drawn from those of which no incident is open."""
 
     def aim(world: World) -> Mark:
-        symbol = world.random.choice(world.line.shard.symbols)
+        symbol = world.random.choice(world.untroubled() or world.line.shard.symbols)
         return Mark(channels, symbol, Target((kind,), channels, symbol))
 
     return aim
@@ -279,12 +298,12 @@ def _is_of(world: World, payload: bytes, injection: Injection) -> bool:
     except DecodeError:
         return True
     channels, symbol = injection.channels, injection.symbol
-    kinds: tuple[type, ...] = ()
-    if "book" in channels:
-        kinds += Delta, Snapshot
-    if "trades" in channels:
-        kinds += (TradePrint,)
-    return any(isinstance(each, kinds) and each.symbol == symbol for each in messages)
+    return any(
+        isinstance(each, Delta | Snapshot | TradePrint)
+        and each.symbol == symbol
+        and ("trades" if isinstance(each, TradePrint) else "book") in channels
+        for each in messages
+    )
 
 
 async def unreadable(stage: Stage) -> None:
@@ -313,14 +332,14 @@ def _shows_if_unreadable(stage: Stage, payload: bytes) -> None:
 async def latency_step(stage: Stage) -> None:
     """Everything takes 100 to 300 ms longer."""
     more_s = stage.world.random.uniform(0.1, 0.3)
-    await _slow(stage, lambda passed: more_s, 45.0)
+    await _slow(stage, lambda passed: more_s, 20.0)
 
 
 async def latency_ramp(stage: Stage) -> None:
-    """Everything takes longer and longer, by 1 to 5 ms a second, up to 200 ms."""
+    """Everything takes longer and longer, by 1 to 5 ms a second, up to 160 ms."""
     rate = stage.world.random.uniform(0.001, 0.005)
     stage.injection.excess_ns_per_s = round(rate * _NS_PER_S)
-    await _slow(stage, lambda passed: min(rate * passed, 0.2), 0.2 / rate + 10.0)
+    await _slow(stage, lambda passed: min(rate * passed, 0.16), 0.16 / rate + 5.0)
 
 
 async def _slow(stage: Stage, extra: Callable[[float], float], seconds: float) -> None:
@@ -340,7 +359,7 @@ def jitter(factor: float) -> Play:
         world = stage.world
         world.way.down.noise_factor = factor
         stage.shows(world.loop.time() + world.settings.down.delay_s)
-        await asyncio.sleep(45.0)
+        await asyncio.sleep(25.0)
         world.way.down.noise_factor = 1.0
         stage.ends()
 
@@ -456,37 +475,52 @@ SCENARIOS: Final = (
     Scenario("F1", "connection", VENUES, connection(_K.SILENCE), connection_silence),
     Scenario("F2", "half-open", VENUES, connection(_K.SILENCE), half_open),
     Scenario("F3", "heartbeats only", KRAKEN, pooled(_K.DATA_SILENCE), frozen_book),
-    Scenario("F4", "one change", NUMBERED, stream(_K.GAP, "book"), frames(Drop, least=1, most=1)),
-    Scenario("F4", "trades", VENUES, stream(_K.GAP, "trades"), frames(Drop, least=1, most=2)),
-    Scenario("F4", "burst", NUMBERED, stream(_K.GAP, "book"), frames(Drop, least=5, most=20)),
+    Scenario(
+        "F4", "one change", NUMBERED, stream(_K.GAP, "book"), frames(Drop, least=1, most=1), False
+    ),
+    Scenario(
+        "F4", "trades", VENUES, stream(_K.GAP, "trades"), frames(Drop, least=1, most=2), False
+    ),
+    Scenario(
+        "F4", "burst", NUMBERED, stream(_K.GAP, "book"), frames(Drop, least=5, most=20), False
+    ),
     Scenario(
         *("F4", "share", NUMBERED, stream(_K.GAP, "book")),
         frames(Drop, least=3, most=5, share=0.06),
+        False,
     ),
-    Scenario("F4", "checksum", KRAKEN, stream(_K.CHECKSUM, "book"), frames(Drop, least=1, most=1)),
+    Scenario(
+        "F4", "checksum", KRAKEN, stream(_K.CHECKSUM, "book"), frames(Drop, least=1, most=1), False
+    ),
     Scenario(
         *("F5", "one change", NUMBERED, stream(_K.DUPLICATES, "book")),
         frames(Duplicate, least=1, most=1),
+        False,
     ),
     Scenario(
         *("F5", "trades", VENUES, stream(_K.DUPLICATES, "trades")),
         frames(Duplicate, least=1, most=3),
+        False,
     ),
     Scenario(
         *("F5", "share", NUMBERED, stream(_K.DUPLICATES, "book")),
         frames(Duplicate, least=3, most=5, share=0.05),
+        False,
     ),
     Scenario(
         *("F6", "one change", NUMBERED, stream(_K.REORDERING, "book")),
         frames(Reorder, least=1, most=1),
+        False,
     ),
     Scenario(
         *("F6", "trades", VENUES, stream(_K.REORDERING, "trades")),
         frames(Reorder, least=1, most=2),
+        False,
     ),
     Scenario(
         *("F6", "share", NUMBERED, stream(_K.REORDERING, "book")),
         frames(Reorder, least=3, most=5, share=0.05),
+        False,
     ),
     Scenario("F7", "step", VENUES, pooled(_K.LATENCY), latency_step),
     Scenario("F7", "ramp", VENUES, pooled(_K.LATENCY), latency_ramp),
@@ -495,13 +529,17 @@ SCENARIOS: Final = (
     Scenario(
         *("F9", "checksum", KRAKEN, stream(_K.CHECKSUM, "book")),
         frames(CorruptChecksum, least=1, most=1),
+        False,
     ),
     Scenario(
-        *("F9", "digit", KRAKEN, stream(_K.CHECKSUM, "book")), frames(CorruptDigit, least=1, most=1)
+        *("F9", "digit", KRAKEN, stream(_K.CHECKSUM, "book")),
+        frames(CorruptDigit, least=1, most=1),
+        False,
     ),
     Scenario(
         *("F9", "share", KRAKEN, stream(_K.CHECKSUM, "book")),
         frames(CorruptChecksum, least=2, most=4, share=0.05),
+        False,
     ),
     Scenario("F10", "slow Kafka", VENUES, connection(_K.PIPELINE), slow_kafka),
     Scenario("F10", "full queue", VENUES, connection(_K.PIPELINE), full_queue),
@@ -516,6 +554,7 @@ SCENARIOS: Final = (
     Scenario(
         *("F14", "crossed", NUMBERED, stream(_K.CROSSED_BOOK, "book")),
         frames(CrossBook, least=1, most=1),
+        False,
     ),
     Scenario("F14", "negative size", VENUES, unread, frames(NegativeSize, least=1, most=1)),
     Scenario("F14", "renamed field", VENUES, unread, frames(RenameField, least=1, most=1)),

@@ -112,6 +112,8 @@ class World:
         self.open: dict[str, Alert] = {}
         self.held_back = False
         """Kafka is away: what is logged waits."""
+        self.recorded: Callable[[FrameBatch], None] | None = None
+        """Hears of every record, in the order of the log."""
         self.frames = 0
         self.digest = blake2b(digest_size=16)
         """Over every frame and alert."""
@@ -180,10 +182,33 @@ class World:
             and not self.open
         )
 
+    def untroubled(self) -> tuple[str, ...]:
+        """Return the symbols of which no incident is open."""
+        troubled = {alert.symbol for alert in self.open.values()}
+        return tuple(each for each in self.line.shard.symbols if each not in troubled)
+
+    def is_ready(self) -> bool:
+        """Say whether the connection is well and a symbol is, whatever is still open of others."""
+        session = self.line.session
+        return (
+            self.line.is_open
+            and session is not None
+            and session.guard.live == len(self.line.shard.symbols)
+            and not any(not alert.symbol for alert in self.open.values())
+            and bool(self.untroubled())
+        )
+
+    async def until_ready(self, limit_s: float) -> bool:
+        """Let time pass until it is ready; False when it is not after `limit_s`."""
+        return await self._until(self.is_ready, limit_s)
+
     async def until_well(self, limit_s: float) -> bool:
         """Let time pass until all is well; False when it is not after `limit_s`."""
+        return await self._until(self.is_well, limit_s)
+
+    async def _until(self, is_so: Callable[[], bool], limit_s: float) -> bool:
         end = self.loop.time() + limit_s
-        while not self.is_well():
+        while not is_so():
             if self.loop.time() >= end:
                 return False
             await asyncio.sleep(1.0)
@@ -244,6 +269,8 @@ class World:
         batch = self._builder.cut()
         if batch is None:
             return
+        if self.recorded is not None:
+            self.recorded(batch)
         if self.held_back:
             self._waiting.append(batch)
         else:
@@ -273,7 +300,7 @@ class World:
 
 def _venue(settings: WorldSettings, clock: VirtualClock) -> Venue:
     market = MarketSettings(
-        levels=15,
+        levels=12,
         touched_min=1,
         touched_max=3,
         trade_share=settings.trade_share,

@@ -110,8 +110,9 @@ class DepthStream(Stream):
         self._bids.clear()
         self._asks.clear()
         self._scheduled = False
+        ts_ms = self.venue.clock.time_ns() // 1_000_000
         self.publish(
-            f'{{"e":"depthUpdate","E":{self.venue.clock.time_ns() // 1_000_000},"s":"{market.symbol}",'
+            f'{{"e":"depthUpdate","E":{ts_ms},"s":"{market.symbol}",'
             f'"U":{first},"u":{self._last},"b":[{bids}],"a":[{asks}]}}'
         )
 

@@ -97,8 +97,9 @@ class BinanceRest:
         if asked is not None:
             markets = {asked: self._market(request)}
         symbols = ",".join(symbol_entry(market.instrument) for market in markets.values())
+        ts_ms = self._venue.clock.time_ns() // 1_000_000
         return (
-            f'{{"timezone":"UTC","serverTime":{self._venue.clock.time_ns() // 1_000_000},"rateLimits":['
+            f'{{"timezone":"UTC","serverTime":{ts_ms},"rateLimits":['
             '{"rateLimitType":"REQUEST_WEIGHT","interval":"MINUTE","intervalNum":1,'
             f'"limit":{self._weight_max}}}],"exchangeFilters":[],"symbols":[{symbols}]}}'
         )

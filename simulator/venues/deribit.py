@@ -12,7 +12,6 @@ from typing import ClassVar
 from aiohttp import WSCloseCode, web
 
 from simulator.clock import MACHINE, Clock
-from simulator.clock import MACHINE, Clock
 from simulator.connection import Connection
 from simulator.market import Market, Trade
 from simulator.settings import DeribitSettings, Settings
