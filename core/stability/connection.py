@@ -201,8 +201,9 @@ class ConnectionStability:
         Where not even heartbeats have come for as long as market data has been missing, it is the
         socket that is silent.
         """
-        is_data_silence = finding.kind is AlertKind.DATA_SILENCE
-        if is_data_silence and self._silent_ns >= finding.threshold * 1e9:
+        is_new = AlertKind.SILENCE not in self.of(_ROOT).incidents.open
+        is_silence = is_new and finding.kind is AlertKind.DATA_SILENCE
+        if is_silence and self._silent_ns >= finding.threshold * 1e9:
             return _ROOT, msgspec.structs.replace(finding, kind=AlertKind.SILENCE)
         return stream, finding
 

@@ -36,6 +36,8 @@ JITTER_SECONDS: Final = 5
 """Windows of whose medians the median is taken: a single stall moves neither."""
 USUAL_NS: Final = 300 * _S
 """Half-life of what is usual."""
+DEVIATION_NS: Final = 900 * _S
+"""Half-life of how far latency usually is from usual."""
 _SLOWLY: Final = 12
 POOLED: Final = frozenset({"connection", "data"})
 """Streams in which all symbols of a connection are together."""
@@ -76,7 +78,7 @@ class StreamHealth(msgspec.Struct, array_like=True):
     latencies: Recent = msgspec.field(default_factory=lambda: Recent(LATENCY_SECONDS))
     jitters: Recent = msgspec.field(default_factory=lambda: Recent(JITTER_SECONDS))
     usual_latency: Ewma = msgspec.field(default_factory=lambda: Ewma(USUAL_NS))
-    usual_deviation: Ewma = msgspec.field(default_factory=lambda: Ewma(USUAL_NS))
+    usual_deviation: Ewma = msgspec.field(default_factory=lambda: Ewma(DEVIATION_NS))
     usual_jitter: Ewma = msgspec.field(default_factory=lambda: Ewma(USUAL_NS))
     machine: StateMachine = msgspec.field(default_factory=StateMachine)
     incidents: Incidents = msgspec.field(default_factory=Incidents)
@@ -167,7 +169,9 @@ class StreamHealth(msgspec.Struct, array_like=True):
                 deviation = self.excess_ns()
                 passed_ns = self._learned_ns(Component.LATENCY, deviation, second.window_ns)
                 self.usual_latency.add(latency, passed_ns)
-                self.usual_deviation.add(abs(deviation or 0.0), passed_ns)
+                # A few seconds of trouble are not to make the next trouble look usual.
+                most = 2.0 * max(self.usual_deviation.value or 0.0, LATENCY_LEAST_NS)
+                self.usual_deviation.add(min(abs(deviation or 0.0), most), passed_ns)
         if second.jitter_ns is not None:
             self.jitters.add(second.jitter_ns)
             jitter = self.jitters.median()

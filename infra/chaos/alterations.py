@@ -35,7 +35,7 @@ class NegativeSize(FrameFault):
     """The first size of a change is below zero."""
 
     _place: ClassVar[re.Pattern[str]] = re.compile(
-        r'(?<=\[")\d+\.\d+","(?=\d)|(?<="qty":)(?=\d)|"(?:new|change|delete)",\d+(?:\.\d+)?,(?=\d)'
+        r'(?<=\[")\d+\.\d+","(?=\d)|(?<="qty":)(?=\d)|"(?:new|change)",\d+(?:\.\d+)?,(?=\d)'
     )
 
     def wants(self, frame: Frame) -> bool:

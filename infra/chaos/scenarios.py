@@ -481,12 +481,10 @@ SCENARIOS: Final = (
     Scenario(
         "F4", "trades", VENUES, stream(_K.GAP, "trades"), frames(Drop, least=1, most=2), False
     ),
-    Scenario(
-        "F4", "burst", NUMBERED, stream(_K.GAP, "book"), frames(Drop, least=5, most=20), False
-    ),
+    Scenario("F4", "burst", NUMBERED, stream(_K.GAP, "book"), frames(Drop, least=3, most=6), False),
     Scenario(
         *("F4", "share", NUMBERED, stream(_K.GAP, "book")),
-        frames(Drop, least=3, most=5, share=0.06),
+        frames(Drop, least=3, most=5, share=0.15),
         False,
     ),
     Scenario(
@@ -504,7 +502,7 @@ SCENARIOS: Final = (
     ),
     Scenario(
         *("F5", "share", NUMBERED, stream(_K.DUPLICATES, "book")),
-        frames(Duplicate, least=3, most=5, share=0.05),
+        frames(Duplicate, least=3, most=5, share=0.15),
         False,
     ),
     Scenario(
@@ -519,7 +517,7 @@ SCENARIOS: Final = (
     ),
     Scenario(
         *("F6", "share", NUMBERED, stream(_K.REORDERING, "book")),
-        frames(Reorder, least=3, most=5, share=0.05),
+        frames(Reorder, least=3, most=5, share=0.15),
         False,
     ),
     Scenario("F7", "step", VENUES, pooled(_K.LATENCY), latency_step),
@@ -538,7 +536,7 @@ SCENARIOS: Final = (
     ),
     Scenario(
         *("F9", "share", KRAKEN, stream(_K.CHECKSUM, "book")),
-        frames(CorruptChecksum, least=2, most=4, share=0.05),
+        frames(CorruptChecksum, least=2, most=4, share=0.15),
         False,
     ),
     Scenario("F10", "slow Kafka", VENUES, connection(_K.PIPELINE), slow_kafka),

@@ -115,12 +115,14 @@ def test_reorder_swaps_two_frames_of_one_channel() -> None:
 
 
 def test_reorder_lets_the_held_frame_go_before_an_ack() -> None:
-    wire, gate, _ = gate_of(Reorder)
+    wire, gate, fault = gate_of(Reorder)
     gate.push(frame(1))
     gate.push(ACK)
     gate.push(frame(2))
+    gate.push(frame(3))
 
-    assert wire.sent == [frame(1), ACK, frame(2)]
+    assert wire.sent == [frame(1), ACK, frame(3), frame(2)]
+    assert [each["sequence"] for each in fault.entry.affected] == [2]
 
 
 def test_reorder_that_ends_lets_the_held_frame_go() -> None:
