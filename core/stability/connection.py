@@ -217,8 +217,10 @@ class ConnectionStability:
         explanation = self._explanation(stream, finding.kind)
         if explanation is not None:
             explanation.children += 1
-            if finding.kind in PARENTS or finding.kind is AlertKind.STREAM_SILENCE:
-                # What is open again and brings nothing is not well again.
+            is_silent = finding.kind is AlertKind.STREAM_SILENCE
+            if finding.kind in PARENTS or (is_silent and explanation is self._silence(stream[1])):
+                # What is open again and brings nothing is not well again; nor is a symbol of which
+                # one channel is still silent. A connection is, whatever a single symbol does.
                 explanation.clean_ns = 0
             return
         is_settling = self.of(_ROOT).open_ns < SETTLING_NS
@@ -253,17 +255,22 @@ class ConnectionStability:
             incident = known.incidents.explains() if known is not None else None
             if incident is not None:
                 return incident
-        symbol = stream[1]
-        if symbol:
-            for other in (BOOK, TRADES):
-                known = self.health.get((other, symbol))
-                silence = known.incidents.open.get(AlertKind.STREAM_SILENCE) if known else None
-                if silence is not None:
-                    return silence
+        silence = self._silence(stream[1])
+        if silence is not None:
+            return silence
         for place in (stream, _ROOT):
             for cause, incident in self.of(place).incidents.open.items():
                 if cause in EXPLAINED.get(kind, ()):
                     return incident
+        return None
+
+    def _silence(self, symbol: str) -> Incident | None:
+        """Return the open silence of a symbol, of whichever channel it is."""
+        for channel in (BOOK, TRADES) if symbol else ():
+            known = self.health.get((channel, symbol))
+            incident = known.incidents.open.get(AlertKind.STREAM_SILENCE) if known else None
+            if incident is not None:
+                return incident
         return None
 
     def _expect_losses(self, stream: Stream, kind: AlertKind) -> None:

@@ -4,16 +4,18 @@ The report depends on the seed and the numbers asked for, not on how many proces
 """
 
 import gc
-from collections.abc import Callable, Iterable, Sequence
-from concurrent.futures import ProcessPoolExecutor
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from concurrent.futures import ProcessPoolExecutor, as_completed
 from hashlib import blake2b
 from multiprocessing import get_context
+from random import Random
 from typing import Any, Final
 
 import msgspec
 
 from core.stability.alerts import Phase
 from infra.chaos.goals import ALERTS_PER_FAULT, DIAGNOSIS_LEAST
+from infra.chaos.journal import Journal
 from infra.chaos.ledger import Observed
 from infra.chaos.rehearsal import Plan, Played, clean_plans, control_plans, fault_plans, play
 from infra.chaos.scenarios import SCENARIOS, Scenario
@@ -39,7 +41,7 @@ class CampaignSettings(msgspec.Struct, frozen=True, kw_only=True):
 
 
 def plans(settings: CampaignSettings) -> list[Plan]:
-    """Return all worlds, the longest first."""
+    """Return all worlds: with faults, clean ones, and controls."""
     chosen = [each for each in SCENARIOS if not settings.faults or each.fault in settings.faults]
     by_fault: dict[str, list[Scenario]] = {}
     for scenario in chosen:
@@ -71,24 +73,42 @@ _EACH_ALONE: Final = frozenset({"F1", "F7"})
 _nowhere = next(each.aim for each in SCENARIOS if each.fault == "F12")
 
 
-def run(settings: CampaignSettings, told: Callable[[int, int, str], None]) -> dict[str, Any]:
+def run(
+    settings: CampaignSettings,
+    told: Callable[[int, int, str], None],
+    journal: Journal | None = None,
+) -> dict[str, Any]:
     """Play everything and return the report; `told` hears of worlds done, of how many, and which.
 
-    The first processes to be free take the next worlds; results are put in the plans' order.
+    What `journal` knows is not played again. Whichever order worlds end in, the report has them in
+    that of the plans.
     """
     todo = plans(settings)
-    played: list[Played] = []
-    if settings.jobs == 1:
-        for plan in todo:
-            played.append(_play(plan))
-            told(len(played), len(todo), _named(plan))
-    else:
-        context = get_context("spawn")
-        with ProcessPoolExecutor(settings.jobs, mp_context=context) as pool:
-            for plan, result in zip(todo, pool.map(_play, todo), strict=True):
-                played.append(result)
-                told(len(played), len(todo), _named(plan))
-    return report(settings, played)
+    played: dict[Plan, Played] = {}
+    for plan in todo:
+        known = journal.find(plan) if journal is not None else None
+        if known is not None:
+            played[plan] = known
+    told(len(played), len(todo), "")
+    left = [plan for plan in todo if plan not in played]
+    # In a random order any part that is played is like the whole.
+    Random(settings.seed).shuffle(left)
+    for result in _played(left, settings.jobs):
+        played[result.plan] = result
+        if journal is not None:
+            journal.add(result)
+        told(len(played), len(todo), _named(result.plan))
+    return report(settings, [played[plan] for plan in todo])
+
+
+def _played(left: Sequence[Plan], jobs: int) -> Iterator[Played]:
+    """Yield worlds as they end."""
+    if jobs == 1 or len(left) < 2:
+        yield from map(_play, left)
+        return
+    with ProcessPoolExecutor(jobs, mp_context=get_context("spawn")) as pool:
+        for future in as_completed([pool.submit(_play, plan) for plan in left]):
+            yield future.result()
 
 
 def _play(plan: Plan) -> Played:

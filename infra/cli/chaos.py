@@ -14,6 +14,7 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 
 from infra.chaos.campaign import CampaignSettings, run
+from infra.chaos.journal import Journal
 from infra.chaos.scenarios import FAULTS
 from infra.cli.failures import Failure, WrongSettings
 
@@ -68,6 +69,12 @@ _LINE_S: Final = 30.0
     type=click.Path(path_type=Path, dir_okay=False, writable=True),
     help="Write the whole report into this file, too.",
 )
+@click.option(
+    "--journal",
+    "journal_path",
+    type=click.Path(path_type=Path, dir_okay=False),
+    help="Write each world into this file, and do not play again what is in it.",
+)
 @click.option("--json", "as_json", is_flag=True, help="Print the whole report as one JSON object.")
 def command(
     fast: bool,
@@ -78,6 +85,7 @@ def command(
     controls: int,
     jobs: int,
     path: Path | None,
+    journal_path: Path | None,
     as_json: bool,
 ) -> None:
     """Inject the faults F1 to F15 into simulated feeds and score the alerts.
@@ -100,7 +108,11 @@ def command(
     )
     if not injections and not clean_hours and not controls:
         raise WrongSettings("nothing to play", "Give --injections, --clean-hours or --controls.")
-    found = _run(settings)
+    try:
+        journal = None if journal_path is None else Journal(journal_path)
+    except OSError as error:
+        raise Failure(f"cannot read {journal_path}: {error.strerror}") from error
+    found = _run(settings, journal)
     if path is not None:
         try:
             path.write_text(json.dumps(found, indent=1) + "\n")
@@ -113,7 +125,7 @@ def command(
     sys.exit(1 if found["goals_missed"] else 0)
 
 
-def _run(settings: CampaignSettings) -> dict[str, Any]:
+def _run(settings: CampaignSettings, journal: Journal | None) -> dict[str, Any]:
     """Play the campaign and say on standard error how far it is."""
     console = Console(stderr=True)
     columns = (
@@ -135,7 +147,7 @@ def _run(settings: CampaignSettings) -> dict[str, Any]:
                 said_at = now
                 click.echo(f"{done} of {total} worlds", err=True)
 
-        return run(settings, told)
+        return run(settings, told, journal)
 
 
 def show(found: dict[str, Any]) -> None:

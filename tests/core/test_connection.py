@@ -577,3 +577,19 @@ def assert_books_true(driver: Driver) -> None:
 
 def _decimal(mantissa: int, exponent: int) -> Decimal:
     return Decimal(mantissa).scaleb(-exponent)
+
+
+def test_session_heals_what_is_read_from_a_log_that_has_lost_frames() -> None:
+    driver = opened("binance")
+    driver.do(driver.session.dropped(driver.now))
+    asked = {fetch.symbol for fetch in driver.fetches}
+    while driver.fetch():
+        pass
+    for symbol in driver.shard.symbols:
+        driver.change(symbol)
+    while driver.fetch():
+        pass
+
+    assert asked == set(driver.shard.symbols)
+    assert [each.reason for each in driver.resyncs] == ["frames_dropped"] * 3
+    assert driver.session.guard.live == 3

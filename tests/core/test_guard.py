@@ -277,3 +277,25 @@ def test_guard_never_asks_for_more_than_allowed_nor_spins(
                     made.asked(need.symbol, now)
             assert made.next_deadline() > now or made.next_deadline() == NEVER
         assert made._busy <= 4
+
+
+@pytest.mark.parametrize("name", ["deribit", "binance"])
+def test_guard_asks_for_every_book_anew_when_the_log_has_lost_frames(name: str) -> None:
+    made = guard(name)
+    for symbol in ("A", "B"):
+        made.message(snapshot(symbol, 10), 0)
+    assert made.live == 2
+    made.distrust(S)
+
+    needs = list(made.advance(S))
+
+    assert [(need.symbol, need.renews) for need in needs] == [("A", False), ("B", False)]
+    assert {need.fault.reason for need in needs if need.fault} == {"frames_dropped"}
+    assert made.live == 0
+
+
+def test_guard_that_has_no_book_yet_asks_for_none_when_frames_are_lost() -> None:
+    made = guard()
+    made.distrust(S)
+
+    assert list(made.advance(S)) == []

@@ -195,6 +195,8 @@ async def test_recorder_queue_age_is_that_of_the_oldest_frame() -> None:
 
 async def test_recorder_refused_record_is_counted_in_the_log() -> None:
     made, shelf = recorder()
+    told: list[int] = []
+    made.on_dropped = lambda: told.append(made.dropped)
     for _ in range(4):
         made.add(frame())
     shelf.settle(1, "too large")
@@ -204,5 +206,6 @@ async def test_recorder_refused_record_is_counted_in_the_log() -> None:
     assert dropped.kind is FrameKind.DROPPED
     assert msgspec.json.decode(dropped.payload, type=Dropped) == Dropped(4, "too large")
     assert made.dropped == 4
+    assert told == [4]
     # The numbers go on: the hole itself can be seen as well.
     assert shelf.batches[-1].number == 4

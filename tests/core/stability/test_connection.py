@@ -431,3 +431,83 @@ def test_origin_of_an_alert_is_the_frame_that_showed_it(wire: Wire) -> None:
     (alert,) = wire.alerts
     assert alert.alert_id == f"disconnected/deribit/s/A/connection/1-{alert.number}"
     assert alert.number == wire.builder.next_number - 1
+
+
+def test_repeated_message_is_told_at_once(wire: Wire) -> None:
+    wire.change = lambda payload: [payload, payload]
+    wire.speak("change", "ETH_USDC")
+    book = [(a.kind, a.channel, a.symbol, a.ts - a.ts_effect) for a in wire.alerts]
+    wire.speak("trade", "ETH_USDC")
+    trades = [(a.kind, a.channel, a.symbol) for a in wire.alerts[1:]]
+
+    assert book == [(AlertKind.DUPLICATES, "book", "ETH_USDC", 0)]
+    assert trades == [(AlertKind.DUPLICATES, "trades", "ETH_USDC")]
+
+
+def test_silent_symbol_is_one_incident_with_all_that_was_lost(wire: Wire) -> None:
+    """Both channels, and the holes that show when the first message comes again."""
+    wire.quiet = {"ETH_USDC"}
+    wire.live(40)
+    for _ in range(5):
+        wire.speaker.change("ETH_USDC")
+    wire.speaker.trade_ids["ETH_USDC"] += 4
+    wire.quiet = set()
+    wire.live(3)
+    wire.renew("ETH_USDC")
+    wire.live(60)
+
+    assert [(a.phase, a.kind, a.symbol) for a in wire.alerts] == [
+        (OPEN, AlertKind.STREAM_SILENCE, "ETH_USDC"),
+        (RESOLVE, AlertKind.STREAM_SILENCE, "ETH_USDC"),
+    ]
+    assert wire.alerts[1].children >= 2
+
+
+def test_hole_that_an_outage_left_is_part_of_it_however_late_it_shows(wire: Wire) -> None:
+    wire.quiet = set(SYMBOLS)
+    wire.live(4)
+    wire.quiet = {"SOL_USDC"}
+    wire.live(20)
+    wire.speaker.trade_ids["SOL_USDC"] += 3
+    wire.quiet = set()
+    wire.live(20)
+
+    assert [(a.phase, a.kind, a.symbol) for a in wire.alerts] == [
+        (OPEN, AlertKind.SILENCE, ""),
+        (RESOLVE, AlertKind.SILENCE, ""),
+        (OPEN, AlertKind.STREAM_SILENCE, "SOL_USDC"),
+        (RESOLVE, AlertKind.STREAM_SILENCE, "SOL_USDC"),
+    ]
+
+
+def test_hole_after_a_message_since_the_outage_is_a_gap_of_its_own(wire: Wire) -> None:
+    wire.quiet = set(SYMBOLS)
+    wire.live(4)
+    wire.quiet = set()
+    wire.live(15)
+    wire.speaker.trade_ids["SOL_USDC"] += 3
+    wire.live(5)
+
+    assert (wire.alerts[-1].phase, wire.alerts[-1].kind) == (OPEN, AlertKind.GAP)
+
+
+def test_change_that_cannot_be_read_explains_the_hole_that_it_leaves(wire: Wire) -> None:
+    wire.change = lambda payload: [payload.replace(b'"bids"', b'"buys"')]
+    wire.speak("change", "ETH_USDC")
+    wire.change = lambda payload: [payload]
+    wire.speak("change", "ETH_USDC")
+    wire.live(2)
+
+    assert [(a.phase, a.kind) for a in wire.alerts] == [(OPEN, AlertKind.SCHEMA)]
+
+
+def test_latency_that_comes_and_goes_does_not_become_usual(wire: Wire) -> None:
+    """The tenth time is found as the first one was."""
+    for _ in range(10):
+        wire.latency_ms = 130
+        wire.live(15)
+        wire.latency_ms = 20
+        wire.live(45)
+
+    kinds = [(a.phase, a.kind) for a in wire.alerts]
+    assert kinds == [(OPEN, AlertKind.LATENCY), (RESOLVE, AlertKind.LATENCY)] * 10

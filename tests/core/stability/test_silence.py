@@ -79,3 +79,18 @@ def test_bursty_stream_raises_no_suspicion_in_a_day() -> None:
         rhythm.add(1, round(gap * S), round(gap * S))
 
     assert alarms == 0
+
+
+def test_outage_in_which_messages_were_lost_leaves_the_limit_as_it_is() -> None:
+    rhythm = _learned(S)
+    for _ in range(5):
+        rhythm.add(1, 600 * S, S, has_loss=True)
+
+    assert rhythm.limit_ns() == 2 * S
+
+
+def test_pooled_streams_need_less_than_twice_their_longest_gap() -> None:
+    rhythm = _learned(S)
+
+    assert rhythm.limit_ns(is_pooled=True) == 17 * S // 10
+    assert rhythm.suspicion(17 * S // 10, is_pooled=True) == 8.0
