@@ -203,6 +203,13 @@ def venue_status(venue: Venue) -> dict[str, object]:
             {
                 "connection": connection.name,
                 "peer": connection.peer,
+                "symbols": sorted(
+                    {
+                        channel.market.symbol
+                        for channel in venue.channels.values()
+                        if connection in channel.members
+                    }
+                ),
                 "frames_sent": connection.frames_sent,
                 "faults_active": connection.gate is not None or connection.halted,
             }

@@ -132,7 +132,9 @@ def _named(plan: Plan) -> str:
 # -- the report --
 
 
-def report(settings: CampaignSettings, played: Sequence[Played]) -> dict[str, Any]:
+def report(
+    settings: CampaignSettings, played: Sequence[Played], *, mode: str = "fast"
+) -> dict[str, Any]:
     """Return the one object that a campaign ends with."""
     verdicts: list[tuple[Plan, Verdict]] = []
     for each in played:
@@ -150,7 +152,7 @@ def report(settings: CampaignSettings, played: Sequence[Played]) -> dict[str, An
     variants = _by(outcomes, lambda each: f"{each.injection.fault} {each.injection.variant}")
     right = sum(each.is_right for each in detectable)
     found: dict[str, Any] = {
-        "mode": "fast",
+        "mode": mode,
         "seed": settings.seed,
         "injections": len(outcomes),
         "detectable": len(detectable),
