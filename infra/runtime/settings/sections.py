@@ -194,7 +194,7 @@ class ProducerSettings(Section, frozen=True, kw_only=True):
 
     lines: Annotated[int, Meta(ge=1, le=2)] = 1
     """Sockets that carry every shard; 2 measures each against the other."""
-    batch_frames: Annotated[int, Meta(ge=1, le=10_000)] = 50
+    batch_frames: Annotated[int, Meta(ge=1, le=10_000)] = 100
     """Most frames of one connection in a Kafka record, frames."""
     batch_age_ms: Annotated[int, Meta(ge=0, le=10_000)] = 100
     """Longest time a frame waits for its record to fill, ms."""
