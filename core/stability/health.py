@@ -9,7 +9,9 @@ from typing import Final
 
 import msgspec
 
+from core.clock import TIME_MAX
 from core.events import BookState, StreamSecond
+from core.stability.clocks import ClockReading, Clocks
 from core.stability.incidents import Incidents
 from core.stability.judgement import Judgement
 from core.stability.score import SCALES, VERSION, Component, Score, score
@@ -50,6 +52,7 @@ class ConnectionWindow(msgspec.Struct, frozen=True):
     is_connecting: bool
     is_blind: bool
     open_ns: int
+    clock: ClockReading = ClockReading()
 
     def silence_ns(self, second: StreamSecond) -> int:
         """Return how long a stream has been silent; at most since the socket was opened."""
@@ -81,12 +84,15 @@ class StreamHealth(msgspec.Struct, array_like=True):
     has_followed: bool = False
     open_ns: int = 0
     """Of the connection: how long its socket has been open."""
+    clock: Clocks = msgspec.field(default_factory=Clocks)
+    """Of the connection."""
 
     def judge(self, second: StreamSecond, connection: ConnectionWindow) -> Judgement:
         """Take the next window and return what it says of the stream."""
         is_connected = connection.is_connected
         is_following = is_connected and self._is_following(second)
         self._remember(second, is_connected=is_connected, is_following=is_following)
+        self._remember_latency(second, connection.clock.correction_ns)
         badness = self._badness(second, connection)
         has_fault = self.since_fault_ns < FAULT_CAP_NS
         found = score(badness, cap=FAULT_CAP if has_fault else 1.0)
@@ -135,7 +141,6 @@ class StreamHealth(msgspec.Struct, array_like=True):
             self.since_fault_ns = min(self.since_fault_ns + passed_ns, FAULT_CAP_NS)
         if is_connected:
             self.rhythm.add(second.frames, second.gap_max_ns, passed_ns)
-        self._remember_latency(second)
 
     def _lost_ns(self, second: StreamSecond, is_connected: bool) -> int:
         if not is_connected:
@@ -145,9 +150,19 @@ class StreamHealth(msgspec.Struct, array_like=True):
         lost = second.empty_ns + second.stale_ns
         return lost if second.live_ns else lost + second.syncing_ns
 
-    def _remember_latency(self, second: StreamSecond) -> None:
+    def forget_latencies(self) -> None:
+        """A clock was set: windows before and after it cannot be compared."""
+        self.latencies.values = []
+
+    def relearn_latency(self) -> None:
+        """From here on latencies are corrected: what was usual before was of other clocks."""
+        self.forget_latencies()
+        self.usual_latency.value = None
+
+    def _remember_latency(self, second: StreamSecond, correction_ns: int) -> None:
         if second.latency_p50_ns is not None:
-            self.latencies.add(second.latency_p50_ns)
+            corrected = second.latency_p50_ns + correction_ns
+            self.latencies.add(min(max(corrected, -TIME_MAX), TIME_MAX))
             latency = self.latencies.median()
             if latency is not None:
                 deviation = self.excess_ns()
