@@ -1,7 +1,7 @@
 """Processor: from the raw log to the event topics, through a real Faust worker on a real Kafka.
 
-Frames are book changes of 20 levels (and a trade to every fourth), 50 to a record, as a producer
-writes them. Measured are the frames per second of the worker's own CPU time, threads included;
+Frames are book changes of 20 levels (and a trade to every fourth), as many to a record as a
+producer writes. Measured are the frames per second of the worker's own CPU time, threads included;
 the engine alone, without Faust and Kafka, split into its three steps; and a replay, which must
 find every published byte equal.
 """
@@ -32,7 +32,7 @@ from core.pipeline import PipelineSettings, ShardPipeline
 from core.protocol import Shard
 from infra.local.kafka import KafkaServer
 from infra.local.process import free_port
-from infra.runtime.settings import load
+from infra.runtime.settings import ProducerSettings, load
 from processors.ranges import raw_ranges
 from processors.replay import Replay
 from schemas.codec import decode_frame_batch, encode_events, encode_frame_batch
@@ -41,7 +41,7 @@ from schemas.topics import DEAD_LETTERS, OUTPUT_KINDS, raw_topic
 EXCHANGE: Final = "deribit"
 SYMBOLS: Final = tuple(f"BENCH-{number}" for number in range(10))
 LEVELS: Final = 20
-BATCH_FRAMES: Final = 50
+BATCH_FRAMES: Final = ProducerSettings().batch_frames
 FRAMES_PER_S: Final = 500
 """Of virtual time, so that there are as many ticks and samples as in life."""
 DEPTH: Final = 200

@@ -25,11 +25,12 @@ from core.frames import Address
 from infra.local.clickhouse.process import ClickHouseServer
 from infra.local.kafka import KafkaServer
 from infra.local.process import free_port
+from infra.runtime.settings import ProducerSettings
 from schemas.codec import encode_events
 
 PARTITIONS: Final = 4
-TRADES_IN_RECORD: Final = 25
-"""Half of the 50 frames that a raw record holds at most, each with one trade."""
+TRADES_IN_RECORD: Final = ProducerSettings().batch_frames // 2
+"""Half of the frames that a raw record holds at most, each with one trade."""
 ROWS: Final = 1_500_000
 SMOKE_ROWS: Final = 50_000
 WAIT_S: Final = 300.0

@@ -30,7 +30,8 @@ class Ping(msgspec.Struct, frozen=True):
 class Fetch(msgspec.Struct, frozen=True):
     """Get a REST path about a symbol, in its turn; report how it went with `fetch_...`.
 
-    What is not `urgent` waits until nothing else does.
+    `symbol` is empty where it asks for the time. What is not `urgent` waits until nothing else
+    does.
     """
 
     symbol: str

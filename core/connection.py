@@ -92,6 +92,7 @@ class Session:
         self._subscribes = 0
         self._next_id = 1
         self._asks: dict[str, range] = {}
+        self._asks_time = False
         self._told = Told(settings.no_book_ns)
         self._leaving: set[int] = set()
         self._leave_by = NEVER
@@ -158,14 +159,16 @@ class Session:
         return self.advance(now)
 
     def fetch_started(self, symbol: str, url: str, now: int) -> None:
-        """The REST request about a symbol leaves."""
+        """The REST request about a symbol, or about the time, leaves."""
         for message in self.exchange.decode_request(url):
             self.guard.sent(message)
-        self.guard.asked(symbol, now)
+        if symbol:
+            self.guard.asked(symbol, now)
         self._arm(now)
 
     def fetched(self, symbol: str, url: str, body: bytes, now: int) -> Sequence[Action]:
-        """The REST request about a symbol was answered."""
+        """The REST request about a symbol, or about the time, was answered."""
+        self._asks_time = self._asks_time and bool(symbol)
         try:
             messages = self.exchange.decode_response(url, body)
         except DecodeError as error:
@@ -175,8 +178,10 @@ class Session:
     def fetch_failed(
         self, symbol: str, reason: str, now: int, *, not_before: int = 0
     ) -> Sequence[Action]:
-        """The REST request about a symbol failed; the venue wants none before `not_before`."""
-        self.guard.failed(symbol, reason, now, not_before=not_before)
+        """The REST request failed; the venue wants none before `not_before`."""
+        self._asks_time = self._asks_time and bool(symbol)
+        if symbol:
+            self.guard.failed(symbol, reason, now, not_before=not_before)
         return self.advance(now)
 
     def farewell(self, now: int) -> Sequence[Action]:
@@ -222,6 +227,10 @@ class Session:
         if now >= self._ping_at:
             self._ping_at = now + self._settings.ping_interval_ns
             self._ping(now, actions)
+            time_path = self.exchange.endpoints.time
+            if time_path and not self._asks_time:
+                self._asks_time = True
+                actions.append(Fetch("", time_path, urgent=False))
         if now >= self._acknowledged_by:
             self._repeat_missing(now, actions)
         if now >= self._told.deadline:

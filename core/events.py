@@ -197,6 +197,11 @@ class StreamSecond(msgspec.Struct, frozen=True, kw_only=True):
     gap_max_ns: int | None = None
     """The longest time between two frames of which the later one came in the window; None before
     the second frame of the epoch, and in windows without a frame."""
+    clock_offset_ns: int | None = None
+    """Of channels `connection` and `data`: the venue's clock minus our wall clock at the end of the
+    window; None where the venue has not told its time on this socket. Added to a latency it gives
+    the time that the message took, within `clock_uncertainty_ns`."""
+    clock_uncertainty_ns: int | None = None
     state: StreamState | None = None
     """From here on as in `core.stability.judgement`; None in records from before there was one."""
     is_blind: bool = False

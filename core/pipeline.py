@@ -15,6 +15,7 @@ from typing import Final, TypeVar
 
 import msgspec
 
+from core.clock import ServerTime
 from core.events import BookState, Events, FaultKind, StreamCheckpoint
 from core.facts import Facts
 from core.frames import (
@@ -31,7 +32,14 @@ from core.frames import (
 )
 from core.instrument import Instrument
 from core.instruments import Instruments
-from core.protocol import DecodeError, Delta, Exchange, Shard, Snapshot, TradePrint
+from core.protocol import (
+    DecodeError,
+    Delta,
+    Exchange,
+    Shard,
+    Snapshot,
+    TradePrint,
+)
 from core.seconds import Seconds
 from core.stability.connection import ConnectionStability
 from core.wire import PAYLOAD_MAX
@@ -74,6 +82,8 @@ class ShardPipeline:
             self._facts, self._instruments, self._stability, settings.checkpoint_interval_ns
         )
         self._sample_at = 0
+        self._told: tuple[int, int, ServerTime] | None = None
+        """The number and monotonic time of the last answer that told the venue's time."""
         self._takes: dict[FrameKind, Callable[[Frame], None]] = {
             FrameKind.OPENING: self._opening,
             FrameKind.OPEN: self._opened,
@@ -183,6 +193,7 @@ class ShardPipeline:
         self._next_number = batch.number if begins_here else 0
         self._chain = batch.chain_before if begins_here else CHAIN_START
         self._epoch = epoch
+        self._told = None
         self._instruments.begin_epoch()
         self._stability.begin_epoch()
         self._seconds.begin_epoch(mono)
@@ -218,6 +229,8 @@ class ShardPipeline:
             elif type(first) is Snapshot:
                 # Its time may be that of a change long ago.
                 self._seconds.data.frame(self._facts.number, size, frame.ts_mono, None)
+            elif type(first) is ServerTime:
+                self._told = self._facts.number, frame.ts_mono, first
         self._instruments.take(messages, frame)
 
     def _received_binary(self, frame: Frame) -> None:
@@ -235,7 +248,13 @@ class ShardPipeline:
         self._instruments.take(messages, frame)
 
     def _requested(self, frame: Frame) -> None:
+        if self._asks_time(frame):
+            self._stability.asks_time(frame.ts_mono)
         self._instruments.take(self.exchange.decode_request(frame.where), frame)
+
+    def _asks_time(self, frame: Frame) -> bool:
+        path = self.exchange.endpoints.time
+        return bool(path) and frame.where.endswith(path)
 
     def _responded(self, frame: Frame) -> None:
         if len(frame.payload) > PAYLOAD_MAX:
@@ -246,6 +265,8 @@ class ShardPipeline:
         except DecodeError as error:
             self._undecoded(str(error))
             return
+        if messages and isinstance(messages[0], ServerTime):
+            self._stability.answered_time(frame.ts_mono, messages[0])
         self._instruments.take(messages, frame)
 
     def _request_failed(self, frame: Frame) -> None:
@@ -284,7 +305,11 @@ class ShardPipeline:
     def _ponged(self, frame: Frame) -> None:
         digits = frame.payload
         if digits.isdigit() and len(digits) <= _RTT_DIGITS:
-            self._seconds.connection.heartbeat_rtt_ns = int(digits)
+            rtt = self._seconds.connection.heartbeat_rtt_ns = int(digits)
+            # The answer that was measured is the frame before.
+            number, received, told = self._told or (-1, 0, None)
+            if told is not None and number == self._facts.number - 1:
+                self._stability.told_time(received - rtt, received, told)
 
     def _dropped(self, frame: Frame) -> None:
         dropped = self._own(frame, Dropped)

@@ -11,6 +11,7 @@ from typing import Protocol
 import msgspec
 
 from core.book import Level
+from core.clock import ServerTime
 from core.continuity import Bootstrap, Scheme
 from core.events import Side
 
@@ -121,6 +122,7 @@ Message = (
     | TradePrint
     | Heartbeat
     | Answer
+    | ServerTime
     | Subscribed
     | Unsubscribed
     | SnapshotRequested
@@ -173,12 +175,14 @@ class Listing(msgspec.Struct, frozen=True):
 class Endpoints(msgspec.Struct, frozen=True):
     """The venue's public addresses: of its WebSocket with its path, of REST without one.
 
-    `listing` is for `streamgauge doctor`; None where we know of none.
+    `listing` is for `streamgauge doctor`; None where we know of none. `time` is the REST path of
+    the venue's time, empty where answers on the socket tell it.
     """
 
     websocket: str
     rest: str
     listing: Listing | None = None
+    time: str = ""
 
 
 class Shard(msgspec.Struct, frozen=True):

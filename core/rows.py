@@ -115,6 +115,8 @@ STABILITY: Final = (
     "queue_age_ns",
     "paused_ns",
     "gap_max_ns",
+    "clock_offset_ns",
+    "clock_uncertainty_ns",
     "state",
     "is_blind",
     "score",
@@ -383,16 +385,8 @@ _ORIGIN_CODES: Final = {
     "offset": "q",
     "row": "i",
 }
-_OPTIONAL: Final = (
-    "age_ns",
-    "latency_min_ns",
-    "latency_p50_ns",
-    "latency_p90_ns",
-    "latency_p99_ns",
-    "latency_max_ns",
-    "jitter_ns",
-    "heartbeat_rtt_ns",
-    "gap_max_ns",
+_OPTIONAL: Final = frozenset(
+    field.name for field in msgspec.structs.fields(StreamSecond) if field.type == int | None
 )
 _FLOATS: Final = frozenset(
     field.name for field in msgspec.structs.fields(StreamSecond) if field.type == float | None

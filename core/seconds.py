@@ -82,9 +82,8 @@ class Seconds:
         # Clocks that jump may not make a window of negative length.
         window_ns = max(frame.ts_mono - self._mono, 0)
         self._mono = frame.ts_mono
-        if status is not None and status.connected is not stability.is_connected:
-            # A reader who starts in the middle of an epoch has not seen its OPEN.
-            stability.is_connected, stability.is_connecting = status.connected, False
+        if status is not None:
+            stability.follow(connected=status.connected)
         self.connection.decode_errors = facts.window_decode_errors
         facts.close_window()
         window = stability.window(window_ns, is_blind=status is not None and _is_blind(status))

@@ -17,6 +17,7 @@ from core.protocol import DecodeError, Shard
 
 Id = Annotated[int, msgspec.Meta(ge=0, lt=1 << 62)]
 Milliseconds = Annotated[int, msgspec.Meta(ge=0, lt=4_102_444_800_000)]
+Microseconds = Annotated[int, msgspec.Meta(ge=0, lt=4_102_444_800_000_000)]
 Depth = Annotated[int, msgspec.Meta(ge=1, le=10_000)]
 Crc = Annotated[int, msgspec.Meta(ge=0, lt=1 << 32)]
 Name = Annotated[str, msgspec.Meta(min_length=1, max_length=64)]
@@ -25,6 +26,7 @@ Number = Any
 """A JSON number whose text is kept: decoders with `float_hook=str` give str, or int."""
 
 NS_PER_MS: Final = 1_000_000
+NS_PER_US: Final = 1_000
 TS_MAX: Final = 4_102_444_800 * 1_000_000_000 - 1
 """Latest time that is believed, ns: the end of 2099."""
 PAYLOAD_MAX: Final = 8 << 20

@@ -24,7 +24,7 @@ FETCH_BYTES: Final = 1 << 20
 BATCH_BYTES: Final = 256 << 10
 LINGER_S: Final = 0.005
 POLL_RECORDS: Final = 100
-BUFFER_RECORDS: Final = 1500
+BUFFER_RECORDS: Final = 1000
 """Records that wait for the agents, all topics together, tens of MB. When all partitions are
 paused Faust looks again after a second: two fifths of this must last for that second."""
 BUFFER_RECORDS_MIN: Final = 200

@@ -8,11 +8,10 @@ lines to the log each time. Here it waits in between, and lines that repeat are 
 import asyncio
 import logging
 import time
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from typing import Any, Final
 
 from aiokafka import AIOKafkaProducer
-from aiokafka.admin import AIOKafkaAdminClient
 
 PAUSE_S: Final = 0.2
 """Least time between two questions for metadata, s."""
@@ -37,23 +36,6 @@ def make_producer(arguments: Mapping[str, Any], *, batch_bytes: int) -> AIOKafka
 
     producer.client.force_metadata_update = ask_slowly
     return producer
-
-
-async def missing_topics(arguments: Mapping[str, Any], topics: Iterable[str]) -> list[str]:
-    """Return which topics do not exist, or may not be seen; `arguments` as of any client.
-
-    A producer that is given one of them waits for it, and complains, for half a minute.
-
-    Raises:
-        KafkaError: Kafka does not answer.
-    """
-    admin = AIOKafkaAdminClient(**arguments)
-    try:
-        await admin.start()
-        there = set(await admin.list_topics())
-    finally:
-        await admin.close()
-    return sorted(set(topics) - there)
 
 
 async def _slowly(update: asyncio.Future[bool]) -> bool:

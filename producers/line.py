@@ -35,6 +35,9 @@ _BUSY_S: Final = 5.0
 """Wait of all lines when the exchange refuses sockets (429) and does not say for how long, s."""
 _BUSY_STATUS: Final = 429
 _TIMER_S_MIN: Final = 0.001
+_READINGS: Final = 5
+_READING_NS: Final = 100_000
+"""Longest time that two clocks, read one after the other, may be apart, ns; and attempts."""
 
 
 class LineState(Enum):
@@ -327,7 +330,8 @@ class Line:
         late = max(self._loop.time() - self._tick_at, 0.0)
         self._tick_at += self._settings.tick_s * (1 + late // self._settings.tick_s)
         self._ticker = self._loop.call_at(self._tick_at, self._tick)
-        recorder, mono = self._recorder, time.monotonic_ns()
+        recorder = self._recorder
+        wall, mono = _same_moment()
         # A full queue takes no ticks: a broker that is away for days must not fill our memory.
         if not recorder.is_full():
             paused_ns = self._pause_clock.take(mono)
@@ -339,7 +343,7 @@ class Line:
                 paused_ns=paused_ns,
             )
             payload = msgspec.json.encode(status)
-            recorder.add(Frame(FrameKind.TICK, time.time_ns(), mono, "", payload))
+            recorder.add(Frame(FrameKind.TICK, wall, mono, "", payload))
         metrics = self._metrics
         metrics.copy(recorder.frames, recorder.payload_bytes, recorder.batches, recorder.dropped)
         metrics.queue_frames.set(recorder.queue_frames)
@@ -377,3 +381,17 @@ class Line:
             self._socket.resume()
             self._do(self._session.resumed(mono))
             log.info("socket_resumed", shard=self.shard.name)
+
+
+def _same_moment() -> tuple[int, int]:
+    """Return the wall clock and the monotonic clock of one moment, ns.
+
+    A process that is put to sleep between two readings would see its wall clock set.
+    """
+    wall = mono = 0
+    for _ in range(_READINGS):
+        mono = time.monotonic_ns()
+        wall = time.time_ns()
+        if time.monotonic_ns() - mono < _READING_NS:
+            break
+    return wall, mono

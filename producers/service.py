@@ -20,8 +20,8 @@ from infra.runtime.garbage import collect_seldom, keep_present
 from infra.runtime.health import Verdict
 from infra.runtime.process import Runtime
 from infra.runtime.settings import Settings
+from infra.runtime.topics import missing_topics
 from producers.delivery import Delivery, DeliverySettings, TopicMissingError
-from producers.kafka import missing_topics
 from producers.line import Line, LineState
 from producers.metrics import ProducerMetrics
 from producers.venue import VenuePlan, lines, plan, rest_client
@@ -95,7 +95,7 @@ async def _lines(
 async def _check_topics(venues: Sequence[VenuePlan], settings: Settings) -> None:
     topics = [raw_topic(venue.exchange.name, settings.topics.prefix) for venue in venues]
     try:
-        missing = await missing_topics(kafka_arguments(settings.kafka), topics)
+        missing = await missing_topics(settings.kafka, topics)
     except KafkaError as error:
         # Away again: whoever needs a topic waits for it.
         log.warning("topics_not_checked", error=f"{type(error).__name__}: {error}"[:200])

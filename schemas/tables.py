@@ -18,7 +18,9 @@ _CREATE: Final = re.compile(r"CREATE TABLE IF NOT EXISTS (\w+)\s*\(", re.IGNOREC
 _SAID: Final = re.compile(r"ALTER TABLE (\w+)\s+COMMENT COLUMN (\w+)\s+", re.IGNORECASE)
 _VIEW: Final = re.compile(r"CREATE VIEW IF NOT EXISTS (\w+)\s+AS\b", re.IGNORECASE)
 _ADD: Final = re.compile(r"ALTER TABLE (\w+)\s+ADD COLUMN IF NOT EXISTS\s+", re.IGNORECASE)
+_MODIFY: Final = re.compile(r"ALTER TABLE (\w+)\s+MODIFY COLUMN\s+", re.IGNORECASE)
 _COMMENT: Final = re.compile(r"\bCOMMENT\s+'((?:[^'\\]|\\.|'')*)'", re.IGNORECASE)
+_AFTER: Final = re.compile(r"\sAFTER\s+(\w+)\s*;?\s*\Z", re.IGNORECASE)
 _AFTER_TYPE: Final = re.compile(r"\s(DEFAULT|COMMENT|CODEC|TTL|AFTER)\b", re.IGNORECASE)
 _UNIT: Final = re.compile(r"\[([a-z]+)\] (.+)", re.DOTALL)
 
@@ -62,7 +64,11 @@ def tables() -> dict[str, Table]:
             elif add := _ADD.match(statement):
                 table = found[add.group(1)]
                 column = _column(statement[add.end() :])
-                found[table.name] = msgspec.structs.replace(table, columns=(*table.columns, column))
+                after = _AFTER.search(statement)
+                names = [each.name for each in table.columns]
+                place = names.index(after.group(1)) + 1 if after else len(names)
+                columns = (*table.columns[:place], column, *table.columns[place:])
+                found[table.name] = msgspec.structs.replace(table, columns=columns)
             elif said := _SAID.match(statement):
                 table = found[said.group(1)]
                 name, rest = said.group(2), statement[said.end() :]
@@ -70,6 +76,11 @@ def tables() -> dict[str, Table]:
                     _column(f"{name} {old.type} COMMENT {rest}") if old.name == name else old
                     for old in table.columns
                 )
+                found[table.name] = msgspec.structs.replace(table, columns=columns)
+            elif modify := _MODIFY.match(statement):
+                table = found[modify.group(1)]
+                new = _column(statement[modify.end() :])
+                columns = tuple(new if old.name == new.name else old for old in table.columns)
                 found[table.name] = msgspec.structs.replace(table, columns=columns)
             elif not _VIEW.match(statement):
                 raise MigrationError(

@@ -2,7 +2,7 @@
 
 Pages (read November 2026): developers.binance.com, "WebSocket Streams", "How to manage a local
 order book correctly", "Market data endpoints", "LIMITS".
-Channels: `<symbol>@depth@100ms`, `<symbol>@trade`; REST `/api/v3/depth`.
+Channels: `<symbol>@depth@100ms`, `<symbol>@trade`; REST `/api/v3/depth`, `/api/v3/time` (weight 1).
 
 Sync recipe, with L = lastUpdateId of the snapshot:
 1. Open the stream and buffer; then fetch the snapshot.
@@ -23,6 +23,7 @@ from typing import Final
 import msgspec
 
 from core.book import Level
+from core.clock import ServerTime
 from core.continuity import Bootstrap, Scheme
 from core.events import Side
 from core.protocol import (
@@ -123,12 +124,19 @@ class DepthBody(msgspec.Struct):
     asks: list[tuple[str, str]]
 
 
+class TimeBody(msgspec.Struct):
+    """Body of `/api/v3/time`."""
+
+    serverTime: Milliseconds  # noqa: N815 - the venue's spelling
+
+
 _read_frame: Final = decoder(Frame)
 _read_depth: Final = decoder(DepthUpdate)
 _read_depth_frame: Final = decoder(DepthFrame)
 _read_trade: Final = decoder(TradeEvent)
 _read_trade_frame: Final = decoder(TradeFrame)
 _read_body: Final = decoder(DepthBody)
+_read_time: Final = decoder(TimeBody)
 _ENVELOPE: Final = b'{"stream":"'
 _DEPTH: Final = b'{"e":"depthUpdate"'
 _TRADE: Final = b'{"e":"trade"'
@@ -144,6 +152,7 @@ class Binance:
         "wss://data-stream.binance.vision/ws",
         "https://data-api.binance.vision",
         Listing("/api/v3/exchangeInfo?showPermissionSets=false", "symbol"),
+        time="/api/v3/time",
     )
     capabilities = Capabilities(
         scheme=Scheme.CHAIN,
@@ -228,9 +237,12 @@ class Binance:
     def decode_response(self, url: str, body: bytes) -> list[Message]:
         """Translate a REST book; the URL names its symbol and limit."""
         # Recordings may name their requests in prose; the body says as much as we need.
+        segment, values = query(url)
+        if segment == "time":
+            told = _read_time(body).serverTime * NS_PER_MS
+            return [ServerTime(told, told, NS_PER_MS)]
         if "depth" not in url:
             return [Ignored("rest")]
-        _, values = query(url)
         limit = _LIMIT.search(url)
         book = _read_body(body)
         return [

@@ -26,6 +26,7 @@ from typing import Final, Literal
 import msgspec
 
 from core.book import Level
+from core.clock import ServerTime
 from core.continuity import Bootstrap, Scheme
 from core.events import Side
 from core.protocol import (
@@ -50,7 +51,9 @@ from core.protocol import (
 )
 from core.wire import (
     NS_PER_MS,
+    NS_PER_US,
     Id,
+    Microseconds,
     Milliseconds,
     Name,
     Number,
@@ -144,6 +147,8 @@ class Frame(msgspec.Struct, gc=False):
     id: int | None = None
     result: msgspec.Raw = msgspec.Raw()
     error: RpcError | None = None
+    usIn: Microseconds | None = None  # noqa: N815 - the venue's spelling
+    usOut: Microseconds | None = None  # noqa: N815 - the venue's spelling
 
 
 class SentParams(msgspec.Struct):
@@ -336,9 +341,15 @@ def _trades(payload: bytes) -> list[Message]:
 
 
 def _answer(frame: Frame, request_id: int) -> list[Message]:
+    answer: Message = Answer(request_id)
     if frame.error is not None:
-        return [Answer(request_id, f"{frame.error.code} {frame.error.message}")]
-    result = bytes(frame.result)
-    if result.startswith(b"["):
-        return [Subscribed(request_id, tuple(_read_channels(result)))]
-    return [Answer(request_id)]
+        answer = Answer(request_id, f"{frame.error.code} {frame.error.message}")
+    else:
+        result = bytes(frame.result)
+        if result.startswith(b"["):
+            answer = Subscribed(request_id, tuple(_read_channels(result)))
+    if frame.usIn is None or frame.usOut is None:
+        return [answer]
+    # Before the answer: whoever is waiting for it has the time by then.
+    told = ServerTime(frame.usIn * NS_PER_US, frame.usOut * NS_PER_US, NS_PER_US)
+    return [told, answer]

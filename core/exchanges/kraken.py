@@ -24,6 +24,7 @@ from typing import Final, Literal
 import msgspec
 
 from core.book import Level
+from core.clock import ServerTime
 from core.continuity import Bootstrap, Scheme
 from core.events import Side
 from core.protocol import (
@@ -47,6 +48,7 @@ from core.protocol import (
     Unsubscribed,
 )
 from core.wire import (
+    NS_PER_US,
     Crc,
     Depth,
     Id,
@@ -136,6 +138,8 @@ class Frame(msgspec.Struct, gc=False):
     error: Text = ""
     symbol: str = ""
     result: AckResult | None = None
+    time_in: str = ""
+    time_out: str = ""
 
 
 class SentParams(msgspec.Struct):
@@ -324,7 +328,11 @@ def _trade(trade: TradeData) -> TradePrint:
 def _answer(frame: Frame) -> list[Message]:
     request_id = frame.req_id or 0
     if frame.method == "pong":
-        return [Answer(request_id)]
+        if not frame.time_in or not frame.time_out:
+            return [Answer(request_id)]
+        told = nanoseconds(frame.time_in), nanoseconds(frame.time_out)
+        # Before the answer: whoever is waiting for it has the time by then.
+        return [ServerTime(*told, NS_PER_US), Answer(request_id)]
     if frame.method != "subscribe":
         return [Answer(request_id, "" if frame.success else frame.error)]
     result = frame.result

@@ -43,6 +43,10 @@ class AlertKind(IntEnum):
     """Our own producer cannot hand on what comes: nothing is said of the venue meanwhile."""
     LOG_BROKEN = 16
     """Frames are missing or changed in the raw log itself."""
+    CLOCK = 17
+    """The venue's clock was set, or does not keep time."""
+    LOCAL_CLOCK = 18
+    """The wall clock of our own producer was set."""
 
 
 class Severity(IntEnum):

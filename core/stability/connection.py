@@ -10,9 +10,11 @@ from typing import Final
 
 import msgspec
 
+from core.clock import STEP_LEAST_NS, ServerTime
 from core.events import Fault, FaultKind, StreamSecond
 from core.facts import Facts
 from core.stability.alerts import Alert, AlertKind, Finding, Phase, Severity
+from core.stability.clocks import LOCAL_STEP_NS
 from core.stability.findings import BOOK, CONNECTION, DATA, TRADES, findings
 from core.stability.health import ConnectionWindow, StreamHealth
 from core.stability.incidents import EXPLAINED, FAULT_ALERTS, PARENTS, SEVERITIES, Incident
@@ -25,6 +27,7 @@ HOLD_NS: Final = 250_000_000
 SETTLING_NS: Final = 10_000_000_000
 """After an opening what repeats or is missing belongs to the opening."""
 _NEVER: Final = 1 << 62
+_S: Final = 1_000_000_000
 _ROOT: Final = (CONNECTION, "")
 _POOL: Final = (DATA, "")
 _LOSSES: Final = frozenset({AlertKind.GAP, AlertKind.CHECKSUM})
@@ -77,6 +80,12 @@ class ConnectionStability:
             self._strike(_ROOT, _state_finding(AlertKind.DISCONNECTED, ts, detail))
         self.is_connected = self.is_connecting = False
         self._forget_held()
+        self.of(_ROOT).clock.begin_epoch()
+
+    def follow(self, *, connected: bool) -> None:
+        """Take a tick's word: a reader who starts in the middle has not seen the socket open."""
+        if connected is not self.is_connected:
+            self.is_connected, self.is_connecting = connected, False
 
     def opening(self) -> None:
         """An attempt to open the socket begins."""
@@ -155,6 +164,59 @@ class ConnectionStability:
                 self._strike(stream, finding)
         self.due = min((due for due, _ in self._held.values()), default=_NEVER)
 
+    # -- clocks --
+
+    def asks_time(self, mono: int) -> None:
+        """A request for the venue's time leaves."""
+        self.of(_ROOT).clock.asking_mono = mono
+
+    def answered_time(self, received: int, told: ServerTime) -> None:
+        """The request for the venue's time was answered."""
+        clock = self.of(_ROOT).clock
+        sent, clock.asking_mono = clock.asking_mono, None
+        if sent is not None:
+            self.told_time(sent, received, told)
+
+    def told_time(self, sent: int, received: int, told: ServerTime) -> None:
+        """The venue told its time: we asked at `sent` and knew at `received`, monotonic ns."""
+        frame = self._facts.frame
+        clock = self.of(_ROOT).clock
+        departure = clock.told(sent, received, told, frame.ts_recv - frame.ts_mono)
+        if clock.is_new:
+            self.of(_POOL).relearn_latency()
+        if departure is None:
+            return
+        if departure.is_step:
+            self.of(_POOL).forget_latencies()
+        self._strike(
+            _ROOT,
+            Finding(
+                AlertKind.CLOCK,
+                frame.ts_recv - departure.since_ns,
+                "clock step" if departure.is_step else "clock drift",
+                departure.least_ns / _S,
+                STEP_LEAST_NS / _S,
+                "s",
+                detail=f"at least, in {departure.since_ns / _S:.1f} s",
+            ),
+        )
+
+    def _follow_local_clock(self) -> None:
+        """Look whether our producer's wall clock was set since the last tick."""
+        frame = self._facts.frame
+        step = self.of(_ROOT).clock.tick(frame.ts_recv - frame.ts_mono)
+        if step:
+            self.of(_POOL).forget_latencies()
+            found = Finding(
+                AlertKind.LOCAL_CLOCK,
+                frame.ts_recv,
+                "wall clock against monotonic clock",
+                step / _S,
+                LOCAL_STEP_NS / _S,
+                "s",
+            )
+            self._strike(_ROOT, found)
+
     # -- windows --
 
     def window(self, window_ns: int, *, is_blind: bool) -> ConnectionWindow:
@@ -163,8 +225,15 @@ class ConnectionStability:
         if self.is_connected:
             root.open_ns += window_ns
         has_loss, self._has_loss = self._has_loss, False
+        self._follow_local_clock()
+        frame = self._facts.frame
         return ConnectionWindow(
-            self.is_connected, self.is_connecting, is_blind, root.open_ns, has_loss
+            self.is_connected,
+            self.is_connecting,
+            is_blind,
+            root.open_ns,
+            has_loss,
+            root.clock.read(frame.ts_mono, frame.ts_recv),
         )
 
     def close(self, second: StreamSecond, window: ConnectionWindow) -> StreamSecond:
@@ -173,6 +242,12 @@ class ConnectionStability:
         health = self.of(stream)
         judgement = health.judge(second, window)
         second = msgspec.structs.replace(second, **msgspec.structs.asdict(judgement))
+        if stream in (_ROOT, _POOL):
+            second = msgspec.structs.replace(
+                second,
+                clock_offset_ns=window.clock.offset_ns,
+                clock_uncertainty_ns=window.clock.uncertainty_ns,
+            )
         if window.is_blind:
             # What we did not see is no evidence, neither for nor against anybody.
             if stream == _ROOT:

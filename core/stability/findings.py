@@ -34,7 +34,7 @@ def findings(
     """Yield the evidence in a window of a connected stream."""
     yield from _silence(second, health, connection.silence_ns(second))
     if second.channel == DATA:
-        yield from _unusual(second, health)
+        yield from _unusual(second, health, connection.clock.waits_after_ns)
     yield from _disorder(second)
     if second.channel == BOOK and second.state is StreamState.DOWN:
         yield Finding(
@@ -56,7 +56,9 @@ def _silence(second: StreamSecond, health: StreamHealth, age_ns: int) -> Iterato
         )
 
 
-def _unusual(second: StreamSecond, health: StreamHealth) -> Iterator[Finding]:
+def _unusual(
+    second: StreamSecond, health: StreamHealth, clock_age_ns: int | None
+) -> Iterator[Finding]:
     for component, kind, limit, window in (
         (Component.LATENCY, AlertKind.LATENCY, LATENCY_FROM, health.latencies.keep),
         (Component.JITTER, AlertKind.JITTER, JITTER_FROM, health.jitters.keep),
@@ -66,7 +68,12 @@ def _unusual(second: StreamSecond, health: StreamHealth) -> Iterator[Finding]:
         if badness is None or badness < (SCALES[component].good if is_open else limit):
             continue
         # The median moves once more than half of its windows have.
-        began = second.ts - (window // 2 + 1) * second.window_ns
+        lasted_ns = (window // 2 + 1) * second.window_ns
+        is_waiting = clock_age_ns is not None and clock_age_ns > lasted_ns
+        if kind is AlertKind.LATENCY and not is_open and is_waiting:
+            # The venue's clock may have been set: its next answer will tell.
+            continue
+        began = second.ts - lasted_ns
         yield Finding(kind, began, component.name.lower(), badness, limit, "times usual")
 
 

@@ -9,7 +9,9 @@ from typing import Final
 
 import msgspec
 
+from core.clock import TIME_MAX
 from core.events import BookState, StreamSecond
+from core.stability.clocks import ClockReading, Clocks
 from core.stability.incidents import Incidents
 from core.stability.judgement import Judgement
 from core.stability.score import SCALES, VERSION, Component, Score, score
@@ -55,6 +57,7 @@ class ConnectionWindow(msgspec.Struct, frozen=True):
     is_blind: bool
     open_ns: int
     has_loss: bool = False
+    clock: ClockReading = ClockReading()
 
     def silence_ns(self, second: StreamSecond) -> int:
         """Return how long a stream has been silent; at most since the socket was opened."""
@@ -88,6 +91,8 @@ class StreamHealth(msgspec.Struct, array_like=True):
     """Of the connection: how long its socket has been open."""
     is_unheard: bool = False
     """Nothing has come since an outage: what is missing next was lost in it."""
+    clock: Clocks = msgspec.field(default_factory=Clocks)
+    """Of the connection."""
 
     def judge(self, second: StreamSecond, connection: ConnectionWindow) -> Judgement:
         """Take the next window and return what it says of the stream."""
@@ -151,7 +156,7 @@ class StreamHealth(msgspec.Struct, array_like=True):
                 is_pooled=second.channel in POOLED,
                 has_loss=connection.has_loss,
             )
-        self._remember_latency(second)
+        self._remember_latency(second, connection.clock.correction_ns)
 
     def _lost_ns(self, second: StreamSecond, is_connected: bool) -> int:
         if not is_connected:
@@ -161,9 +166,19 @@ class StreamHealth(msgspec.Struct, array_like=True):
         lost = second.empty_ns + second.stale_ns
         return lost if second.live_ns else lost + second.syncing_ns
 
-    def _remember_latency(self, second: StreamSecond) -> None:
+    def forget_latencies(self) -> None:
+        """A clock was set: windows before and after it cannot be compared."""
+        self.latencies.values = []
+
+    def relearn_latency(self) -> None:
+        """From here on latencies are corrected: what was usual before was of other clocks."""
+        self.forget_latencies()
+        self.usual_latency.value = None
+
+    def _remember_latency(self, second: StreamSecond, correction_ns: int) -> None:
         if second.latency_p50_ns is not None:
-            self.latencies.add(second.latency_p50_ns)
+            corrected = second.latency_p50_ns + correction_ns
+            self.latencies.add(min(max(corrected, -TIME_MAX), TIME_MAX))
             latency = self.latencies.median()
             if latency is not None:
                 deviation = self.excess_ns()

@@ -29,6 +29,8 @@ _RECURRING: Final = frozenset(
         AlertKind.SCHEMA,
         AlertKind.REJECTED,
         AlertKind.LOG_BROKEN,
+        AlertKind.CLOCK,
+        AlertKind.LOCAL_CLOCK,
     }
 )
 PARENTS: Final = frozenset(

@@ -464,7 +464,7 @@ async def clock_drift(stage: Stage) -> None:
     world = stage.world
     world.venue_clock.set_wrong(drift=200e-6)
     stage.shows()
-    await asyncio.sleep(300.0)
+    await asyncio.sleep(900.0)
     world.venue_clock.set_wrong()
     stage.ends()
 
@@ -547,8 +547,8 @@ SCENARIOS: Final = (
     Scenario("F11", "storm", VENUES, connection(_K.DISCONNECTED), reconnect_storm),
     Scenario("F12", "frozen price", VENUES, nowhere, frozen_price),
     Scenario("F12", "offset", VENUES, nowhere, price_offset),
-    Scenario("F13", "step", VENUES, nowhere, clock_step),
-    Scenario("F13", "drift", VENUES, nowhere, clock_drift),
+    Scenario("F13", "step", VENUES, connection(_K.CLOCK), clock_step),
+    Scenario("F13", "drift", VENUES, connection(_K.CLOCK), clock_drift),
     Scenario(
         *("F14", "crossed", NUMBERED, stream(_K.CROSSED_BOOK, "book")),
         frames(CrossBook, least=1, most=1),

@@ -6,11 +6,13 @@ clients of Kafka and ClickHouse are looked at only when they are loaded.
 
 import re
 import sys
+from collections.abc import Iterable
 from typing import IO, Any, Final
 
 import click
 
 from infra.runtime.reasons import cause
+from infra.runtime.settings import Settings
 from infra.runtime.settings.reading import SettingsError, load
 
 _CODE: Final = re.compile(r"[Cc]ode:? ?([0-9]+)")
@@ -75,6 +77,19 @@ def as_failure(error: Exception) -> Failure | None:
     if isinstance(error, ConnectionError | TimeoutError):
         return Failure(f"no connection: {error or type(error).__name__}")
     return None
+
+
+async def require_topics(settings: Settings, topics: Iterable[str]) -> None:
+    """Refuse to wait for topics that nobody has made.
+
+    Raises:
+        Failure: some are missing.
+        KafkaError: Kafka does not answer.
+    """
+    from infra.runtime.topics import missing_topics
+
+    if missing := await missing_topics(settings.kafka, topics):
+        raise Failure(f"no topic {', '.join(missing)}", "Make them with `streamgauge topics`.")
 
 
 def kafka_away() -> Failure:

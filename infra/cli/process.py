@@ -7,9 +7,9 @@ import asyncio
 
 import click
 
-from infra.cli.failures import Failure
+from infra.cli.failures import require_topics
 from infra.runtime.logs import logger
-from infra.runtime.settings import Settings, load
+from infra.runtime.settings import load
 
 
 @click.command(name="process")
@@ -25,21 +25,10 @@ def command() -> None:
 
     settings = load()
     app = create_app(settings)
-    asyncio.run(_check_topics(settings, list(app.topic_names)))
+    asyncio.run(require_topics(settings, app.topic_names))
     try:
         run_worker(app)
     except SystemExit as end:
         if not end.code:
             logger(__name__).info("stopped")
         raise
-
-
-async def _check_topics(settings: Settings, topics: list[str]) -> None:
-    """Refuse to wait for topics that nobody has made."""
-    from processors.broker import Broker
-
-    async with Broker(settings.kafka, settings.processor.app_id) as broker:
-        there = await broker.partition_counts(topics)
-    missing = [topic for topic in topics if topic not in there]
-    if missing:
-        raise Failure(f"no topic {', '.join(missing)}", "Make them with `streamgauge topics`.")

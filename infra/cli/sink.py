@@ -7,7 +7,7 @@ from typing import Final
 
 import click
 
-from infra.cli.failures import Failure
+from infra.cli.failures import Failure, require_topics
 from infra.runtime.settings import Settings
 from schemas.topics import DEAD_LETTERS, EVENT_KINDS, event_topic
 
@@ -42,23 +42,7 @@ async def _serve(settings: Settings, kinds: tuple[str, ...]) -> None:
     from infra.runtime.process import Runtime
     from sinks.worker import SinkWorker
 
-    await _check_topics(settings, kinds)
+    topics = [event_topic(kind, settings.topics.prefix) for kind in (*kinds, DEAD_LETTERS)]
+    await require_topics(settings, topics)
     async with Runtime("sink", settings.runtime) as runtime:
         await SinkWorker(settings, runtime, kinds).run()
-
-
-async def _check_topics(settings: Settings, kinds: tuple[str, ...]) -> None:
-    """Refuse to wait for topics that nobody has made."""
-    from aiokafka.admin import AIOKafkaAdminClient
-
-    from infra.runtime.connections import kafka_arguments
-
-    needed = [event_topic(kind, settings.topics.prefix) for kind in (*kinds, DEAD_LETTERS)]
-    admin = AIOKafkaAdminClient(**kafka_arguments(settings.kafka))
-    await admin.start()
-    try:
-        there = set(await admin.list_topics())
-    finally:
-        await admin.close()
-    if missing := sorted({topic for topic in needed if topic not in there}):
-        raise Failure(f"no topic {', '.join(missing)}", "Make them with `streamgauge topics`.")

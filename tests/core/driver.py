@@ -95,6 +95,15 @@ class Driver:
         self.do(self.session.fetched(asked.symbol, url, body, self.now))
         return True
 
+    def tell_time(self, asked: Fetch) -> None:
+        """Answer a request for the venue's time at once; its clock is ours."""
+        url = f"http://venue{asked.path}"
+        self.log(FrameKind.REQUEST, where=url)
+        self.session.fetch_started("", url, self.now)
+        body = self.venue.time(self.now)
+        self.log(FrameKind.RESPONSE, body, url)
+        self.do(self.session.fetched("", url, body, self.now))
+
     def fail_fetch(self) -> None:
         """Fail the first REST request that waits."""
         if self.fetches:
@@ -121,6 +130,8 @@ class Driver:
                         self.receive(frame)
             elif isinstance(action, Ping):
                 self.pings.append(action.payload)
+            elif isinstance(action, Fetch) and not action.symbol:
+                self.tell_time(action)
             elif isinstance(action, Fetch):
                 self.fetches.append(action)
             elif isinstance(action, Tell):

@@ -62,6 +62,10 @@ class ToyVenue:
         """Return the body of a page."""
         raise NotImplementedError(path)
 
+    def time(self, now: int) -> bytes:
+        """Answer a REST request for the time, with ours in ns."""
+        raise NotImplementedError
+
 
 class ToyDeribit(ToyVenue):
     name = "deribit"
@@ -133,6 +137,10 @@ class ToyBinance(ToyVenue):
         return _frame(
             {"e": "depthUpdate", "E": 1, "s": symbol, "U": last, "u": last, "b": bids, "a": asks}
         )
+
+    def time(self, now: int) -> bytes:
+        """Answer `/api/v3/time`."""
+        return _frame({"serverTime": now // 1_000_000})
 
     def fetch(self, path: str) -> bytes:
         symbol = parse_qs(urlsplit(path).query)["symbol"][0]

@@ -43,7 +43,7 @@ def test_options_of_the_defaults_are_the_measured_ones() -> None:
     assert options["consumer_auto_offset_reset"] == "earliest"
     assert options["producer_compression_type"] == "lz4"
     assert (options["web_enabled"], options["web_port"]) == (False, NO_PAGES)
-    assert options["stream_buffer_maxsize"] == 500
+    assert options["stream_buffer_maxsize"] == 333
     assert "consumer_group_instance_id" not in options
 
 

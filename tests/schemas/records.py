@@ -126,8 +126,7 @@ SECONDS = st.builds(
     **{
         name: st.none() | INT64
         for name in StreamSecond.__struct_fields__
-        if name in ("age_ns", "jitter_ns", "heartbeat_rtt_ns", "gap_max_ns")
-        or (name.startswith("latency_") and name.endswith("_ns"))
+        if StreamSecond.__annotations__[name] == int | None
     },
     **{
         name: INT64

@@ -5,7 +5,6 @@ import shutil
 from pathlib import Path
 from typing import Final
 
-from core.pipeline import PipelineSettings
 from infra.cli.checks import Finding, failed, ok, warning
 from infra.runtime.settings import Settings, SettingsError, find_file, load
 from infra.runtime.settings.reading import PREFIX
@@ -25,17 +24,19 @@ def check_settings() -> tuple[Settings | None, list[Finding]]:
     found = f"from {file}" if file else "no file"
     if overridden := sum(name.startswith(PREFIX) for name in os.environ):
         found += f", {overridden} of the environment"
+    # Faust takes a while to import: the other commands should not wait for it.
+    from processors.options import warmup_least_s
+
     findings = [ok("settings", found)]
     if not any(exchange.enabled for exchange in settings.exchanges.values()):
         advice = "add a table such as [exchanges.kraken] with symbols, or use `streamgauge run`"
         findings.append(warning("exchanges", "none is enabled", advice))
-    checkpoints_s = PipelineSettings().checkpoint_interval_ns // 1_000_000_000
-    least = 2 * settings.producer.snapshot_interval_s + checkpoints_s
+    least = warmup_least_s(settings)
     if settings.processor.warmup_s <= least:
         found = f"processor.warmup_s is {settings.processor.warmup_s}"
         advice = (
-            f"set it above {least}, twice producer.snapshot_interval_s and {checkpoints_s} more: a"
-            " restarted worker may lack a snapshot or a checkpoint"
+            f"set it above {least}, twice producer.snapshot_interval_s and the time between a"
+            " stream's checkpoints: a restarted worker may lack one of them"
         )
         findings.append(warning("warmup", found, advice))
     return settings, findings

@@ -194,7 +194,7 @@ class ProducerSettings(Section, frozen=True, kw_only=True):
 
     lines: Annotated[int, Meta(ge=1, le=2)] = 1
     """Sockets that carry every shard; 2 measures each against the other."""
-    batch_frames: Annotated[int, Meta(ge=1, le=10_000)] = 50
+    batch_frames: Annotated[int, Meta(ge=1, le=10_000)] = 100
     """Most frames of one connection in a Kafka record, frames."""
     batch_age_ms: Annotated[int, Meta(ge=0, le=10_000)] = 100
     """Longest time a frame waits for its record to fill, ms."""
@@ -216,8 +216,9 @@ class ProducerSettings(Section, frozen=True, kw_only=True):
     """Longest wait for a socket to open, ms."""
     request_timeout_ms: Annotated[int, Meta(ge=100, le=600_000)] = 10_000
     """Longest wait for the answer to a REST or socket request, ms."""
-    ping_interval_ms: Annotated[int, Meta(ge=1_000, le=600_000)] = 10_000
-    """How often the round trip to an exchange is measured, ms."""
+    ping_interval_ms: Annotated[int, Meta(ge=1_000, le=600_000)] = 4_000
+    """How often the round trip to an exchange is measured and its clock read, ms. A rise of the
+    latency is told from a clock that was set by the next answer."""
     silence_timeout_ms: Annotated[int, Meta(ge=0, le=3_600_000)] = 0
     """A socket without a frame for this long is reopened, ms; 0: what is normal at the exchange."""
     backoff_initial_ms: Annotated[int, Meta(ge=1, le=600_000)] = 500

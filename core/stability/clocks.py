@@ -1,0 +1,100 @@
+"""The clocks of one connection: the venue's, and the wall clock of our producer.
+
+Latency is the difference of two clocks. `correction_ns` makes it comparable over time: it follows
+what is certain of the venue's clock and no more, so that a better answer moves nothing.
+"""
+
+from typing import Final
+
+import msgspec
+
+from core.clock import TIME_MAX, Departure, ServerTime, VenueClock
+
+LOCAL_STEP_NS: Final = 50_000_000
+"""A wall clock that goes from the monotonic one by more between two ticks was set."""
+ANSWERS_MIN: Final = 5
+"""Answers before the venue's clock counts as known: the first ones may be slow."""
+CORRECTION_MAX_NS: Final = 1 << 60
+"""36 years: no clock that is worth following is farther off."""
+WAIT_NS: Final = 8_000_000_000
+"""How long latency may wait for the clock before it is judged without."""
+
+
+class ClockReading(msgspec.Struct, frozen=True):
+    """The clocks at one tick. `offset_ns` is the venue's minus our wall clock, within
+    `uncertainty_ns`; both None where the venue has told no time in this epoch.
+
+    `correction_ns` is to be added to latencies. `waits_after_ns` is how long ago the last question
+    left that was answered, where it pays to wait for the next, else None.
+    """
+
+    offset_ns: int | None = None
+    uncertainty_ns: int | None = None
+    correction_ns: int = 0
+    waits_after_ns: int | None = None
+
+
+class Clocks(msgspec.Struct, array_like=True):
+    """What is remembered of both clocks; all of it goes into the connection's checkpoint."""
+
+    venue: VenueClock = msgspec.field(default_factory=VenueClock)
+    answers: int = 0
+    correction_ns: int = 0
+    wall_ns: int | None = None
+    """Our wall clock minus our monotonic one, at the last tick of this epoch."""
+    asked_mono: int | None = None
+    """When the last question left that was answered, in this epoch."""
+    asking_mono: int | None = None
+    """When the request left that is on its way, in this epoch."""
+
+    @property
+    def is_new(self) -> bool:
+        """Say whether the last answer was the one with which the clock became known."""
+        return self.answers == ANSWERS_MIN
+
+    def begin_epoch(self) -> None:
+        """A new socket may be another machine's, whose clocks are others."""
+        self.venue.forget()
+        self.wall_ns = self.asked_mono = self.asking_mono = None
+
+    def told(self, sent: int, received: int, told: ServerTime, wall_ns: int) -> Departure | None:
+        """Take an answer about the time; `wall_ns` is our wall clock minus our monotonic one.
+
+        Where there was a tick, its clock counts: that ours was set since is for the next to see.
+        """
+        departure = self.venue.add(sent, received, told)
+        self.asked_mono = sent
+        self.answers = min(self.answers + 1, ANSWERS_MIN + 1)
+        known = self.venue.known
+        if known is None or self.answers < ANSWERS_MIN:
+            return None
+        wall_ns = wall_ns if self.wall_ns is None else self.wall_ns
+        low, high = known.low - wall_ns, known.high - wall_ns
+        start = (low + high) // 2 if self.is_new else self.correction_ns
+        self._correct(min(max(start, low), high))
+        return departure
+
+    def tick(self, wall_ns: int) -> int:
+        """Take the time of a tick; return by how much our wall clock was set, 0 if it was not."""
+        before, self.wall_ns = self.wall_ns, wall_ns if abs(wall_ns) <= TIME_MAX else None
+        step = 0 if before is None or self.wall_ns is None else wall_ns - before
+        if abs(step) < LOCAL_STEP_NS:
+            return 0
+        self._correct(self.correction_ns - step)
+        return step
+
+    def _correct(self, correction_ns: int) -> None:
+        """Correct latencies by this, unless a clock is out of all reason."""
+        self.correction_ns = correction_ns if abs(correction_ns) <= CORRECTION_MAX_NS else 0
+
+    def read(self, mono: int, wall: int) -> ClockReading:
+        """Return what is known at a tick."""
+        offset = self.venue.offset(mono, wall)
+        age_ns = None if self.asked_mono is None else mono - self.asked_mono
+        waits = self.answers >= ANSWERS_MIN and age_ns is not None and age_ns < WAIT_NS
+        return ClockReading(
+            None if offset is None else offset[0],
+            None if offset is None else offset[1],
+            self.correction_ns,
+            age_ns if waits else None,
+        )
