@@ -161,7 +161,7 @@ class ConnectionStability:
         frame = self._facts.frame
         clock = self.of(_ROOT).clock
         departure = clock.told(sent, received, told, frame.ts_recv - frame.ts_mono)
-        if clock.is_new:
+        if clock.begins():
             self.of(_POOL).relearn_latency()
         if departure is None:
             return
@@ -195,6 +195,16 @@ class ConnectionStability:
                 "s",
             )
             self._strike(_ROOT, found)
+
+    def _is_by_a_clock(self, finding: Finding) -> bool:
+        """Say whether latency is so unusual while a clock is: then it is part of that."""
+        if finding.kind is not AlertKind.LATENCY:
+            return False
+        known = self.of(_ROOT).incidents.open
+        incident = known.get(AlertKind.CLOCK) or known.get(AlertKind.LOCAL_CLOCK)
+        if incident is not None:
+            incident.children += 1
+        return incident is not None
 
     # -- windows --
 
@@ -248,6 +258,8 @@ class ConnectionStability:
     def _strike(self, stream: Stream, finding: Finding) -> None:
         health = self.of(stream)
         if health.incidents.strike(finding):
+            return
+        if self._is_by_a_clock(finding):
             return
         for parent in (_ROOT, _POOL):
             known = self.health.get(parent)
