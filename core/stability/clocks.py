@@ -1,7 +1,8 @@
 """The clocks of one connection: the venue's, and the wall clock of our producer.
 
-Latency is the difference of two clocks. `correction_ns` makes it comparable over time: it follows
-what is certain of the venue's clock and no more, so that a better answer moves nothing.
+Latency is the difference of two clocks. `correction_ns` makes it comparable over time, also when
+one of them is set. It is the middle of what several answers allow together: what is odd about the
+ways of a single one is not in it.
 """
 
 from typing import Final
@@ -12,8 +13,8 @@ from core.clock import TIME_MAX, Departure, ServerTime, VenueClock
 
 LOCAL_STEP_NS: Final = 50_000_000
 """A wall clock that goes from the monotonic one by more between two ticks was set."""
-ANSWERS_MIN: Final = 5
-"""Answers before the venue's clock counts as known: the first ones may be slow."""
+ANSWERS_MIN: Final = 3
+"""Answers of a socket, or since a clock was set, before the venue's clock counts as known."""
 CORRECTION_MAX_NS: Final = 1 << 60
 """36 years: no clock that is worth following is farther off."""
 WAIT_NS: Final = 8_000_000_000
@@ -24,13 +25,14 @@ class ClockReading(msgspec.Struct, frozen=True):
     """The clocks at one tick. `offset_ns` is the venue's minus our wall clock, within
     `uncertainty_ns`; both None where the venue has told no time in this epoch.
 
-    `correction_ns` is to be added to latencies. `waits_after_ns` is how long ago the last question
-    left that was answered, where it pays to wait for the next, else None.
+    `correction_ns` is to be added to latencies; None: they cannot be compared now. `waits_after_ns`
+    is how long ago the last question left that was answered, where it pays to wait for the next,
+    else None.
     """
 
     offset_ns: int | None = None
     uncertainty_ns: int | None = None
-    correction_ns: int = 0
+    correction_ns: int | None = 0
     waits_after_ns: int | None = None
 
 
@@ -39,7 +41,12 @@ class Clocks(msgspec.Struct, array_like=True):
 
     venue: VenueClock = msgspec.field(default_factory=VenueClock)
     answers: int = 0
+    """Of this epoch, or since the venue's clock was set; no more than are needed."""
     correction_ns: int = 0
+    is_corrected: bool = False
+    """The venue's clock was known once: latencies are judged by it from then on."""
+    is_adrift: bool = False
+    """The venue's clock was set, and is not known again."""
     wall_ns: int | None = None
     """Our wall clock minus our monotonic one, at the last tick of this epoch."""
     asked_mono: int | None = None
@@ -47,14 +54,10 @@ class Clocks(msgspec.Struct, array_like=True):
     asking_mono: int | None = None
     """When the request left that is on its way, in this epoch."""
 
-    @property
-    def is_new(self) -> bool:
-        """Say whether the last answer was the one with which the clock became known."""
-        return self.answers == ANSWERS_MIN
-
     def begin_epoch(self) -> None:
         """A new socket may be another machine's, whose clocks are others."""
         self.venue.forget()
+        self.answers = 0
         self.wall_ns = self.asked_mono = self.asking_mono = None
 
     def told(self, sent: int, received: int, told: ServerTime, wall_ns: int) -> Departure | None:
@@ -64,14 +67,16 @@ class Clocks(msgspec.Struct, array_like=True):
         """
         departure = self.venue.add(sent, received, told)
         self.asked_mono = sent
-        self.answers = min(self.answers + 1, ANSWERS_MIN + 1)
         known = self.venue.known
-        if known is None or self.answers < ANSWERS_MIN:
+        if known is None:
             return None
-        wall_ns = wall_ns if self.wall_ns is None else self.wall_ns
-        low, high = known.low - wall_ns, known.high - wall_ns
-        start = (low + high) // 2 if self.is_new else self.correction_ns
-        self._correct(min(max(start, low), high))
+        self.answers = min(self.answers + 1, ANSWERS_MIN)
+        if departure is not None and departure.is_step:
+            self.answers, self.is_adrift = 1, True
+        if self.answers == ANSWERS_MIN:
+            self.is_adrift = False
+            wall_ns = wall_ns if self.wall_ns is None else self.wall_ns
+            self._correct((known.low + known.high) // 2 - wall_ns)
         return departure
 
     def tick(self, wall_ns: int) -> int:
@@ -91,10 +96,17 @@ class Clocks(msgspec.Struct, array_like=True):
         """Return what is known at a tick."""
         offset = self.venue.offset(mono, wall)
         age_ns = None if self.asked_mono is None else mono - self.asked_mono
-        waits = self.answers >= ANSWERS_MIN and age_ns is not None and age_ns < WAIT_NS
+        waits = self.is_corrected and age_ns is not None and age_ns < WAIT_NS
         return ClockReading(
             None if offset is None else offset[0],
             None if offset is None else offset[1],
-            self.correction_ns,
+            None if self.is_adrift else self.correction_ns,
             age_ns if waits else None,
         )
+
+    def begins(self) -> bool:
+        """Say, once, that the venue's clock is known for the first time."""
+        if self.is_corrected or self.answers < ANSWERS_MIN:
+            return False
+        self.is_corrected = True
+        return True

@@ -182,7 +182,7 @@ class ConnectionStability:
         frame = self._facts.frame
         clock = self.of(_ROOT).clock
         departure = clock.told(sent, received, told, frame.ts_recv - frame.ts_mono)
-        if clock.is_new:
+        if clock.begins():
             self.of(_POOL).relearn_latency()
         if departure is None:
             return
@@ -216,6 +216,16 @@ class ConnectionStability:
                 "s",
             )
             self._strike(_ROOT, found)
+
+    def _is_by_a_clock(self, finding: Finding) -> bool:
+        """Say whether latency is so unusual while a clock is: then it is part of that."""
+        if finding.kind is not AlertKind.LATENCY:
+            return False
+        known = self.of(_ROOT).incidents.open
+        incident = known.get(AlertKind.CLOCK) or known.get(AlertKind.LOCAL_CLOCK)
+        if incident is not None:
+            incident.children += 1
+        return incident is not None
 
     # -- windows --
 
@@ -297,6 +307,8 @@ class ConnectionStability:
                 # What is open again and brings nothing is not well again; nor is a symbol of which
                 # one channel is still silent. A connection is, whatever a single symbol does.
                 explanation.clean_ns = 0
+            return
+        if self._is_by_a_clock(finding):
             return
         is_settling = self.of(_ROOT).open_ns < SETTLING_NS
         if is_settling and finding.kind in _FOLLOWING_AN_OPENING:

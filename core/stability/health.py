@@ -175,8 +175,8 @@ class StreamHealth(msgspec.Struct, array_like=True):
         self.forget_latencies()
         self.usual_latency.value = None
 
-    def _remember_latency(self, second: StreamSecond, correction_ns: int) -> None:
-        if second.latency_p50_ns is not None:
+    def _remember_latency(self, second: StreamSecond, correction_ns: int | None) -> None:
+        if second.latency_p50_ns is not None and correction_ns is not None:
             corrected = second.latency_p50_ns + correction_ns
             self.latencies.add(min(max(corrected, -TIME_MAX), TIME_MAX))
             latency = self.latencies.median()

@@ -30,6 +30,7 @@ from infra.chaos.ledger import Injection, Observed
 from infra.chaos.proxy import Path as Route
 from infra.chaos.proxy import Proxy
 from infra.local.kafka import KafkaServer
+from infra.local.process import free_port
 from infra.run.stages import ProcessorStage, ProducerStage, SimulatorStage, complete
 from infra.runtime.settings import (
     ExchangeSettings,
@@ -108,7 +109,8 @@ class LivePipeline:
         self.alerts = Alerts()
         self.shards: dict[Connection, Shard] = {}
         self.random = Random(f"{seed}:live")
-        self.kafka = KafkaServer(folder / "kafka")
+        # A broker that comes back is to be found where it was.
+        self.kafka = KafkaServer(folder / "kafka", free_port())
         self.processor: ProcessorStage | None = None
         self.proxies: dict[str, Proxy] = {}
         self._folder = folder
