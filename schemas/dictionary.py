@@ -66,11 +66,12 @@ A row of `trades`, `books`, `faults`, `stability_1s` or `alerts` is one fact wit
 `quality = 0` means that nothing is known against a row: one predicate is an analyst's filter.
 [Queries](queries.md) has examples, and how to get from a row to the bytes it was made of.
 
-[Stability](stability.md) says what states, scores and alerts mean, and of what the views at the end
-of this page are made. Two more take a time range, `since` and `until`, as parameters:
+[Stability](stability.md) says what states, scores and alerts mean, and of what the views at the
+end of this page are made. Two more take a time range, `since` and `until`, as parameters:
 `trades_quality` and `books_quality` have all columns of their table, with `state` and `score` of
-the second that the row is of (null where no second is known), `incident_ids` of the incidents that were
-open, and `is_clean`: the stream was stable, no incident was open, nothing is known against the row.
+the second that the row is of (null where no second is known), `incident_ids` of the incidents that
+were open, and `is_clean`: the stream was stable, no incident was open, nothing is known against
+the row.
 
     SELECT * FROM trades_quality(since = '2026-11-28 08:00:00', until = '2026-11-28 09:00:00')
 
