@@ -14,7 +14,7 @@ from infra.runtime.settings.sections import Secret
 from tests.integration.services import ClickHouse
 
 DAY = datetime(2026, 11, 20, tzinfo=UTC)
-STREAM = {"exchange": "kraken", "shard": "kraken-0", "line": "A"}
+STREAM: dict[str, Any] = {"exchange": "kraken", "shard": "kraken-0", "line": "A"}
 NS = 1_000_000_000
 
 
