@@ -34,6 +34,7 @@ COMMANDS: Final = {
     "topics": ("infra.cli.topics", "Make and check the Kafka topics."),
     "migrate": ("infra.cli.migrate", "Make and update the ClickHouse tables."),
     "status": ("infra.cli.status", "Show what can be relied on right now, and why not."),
+    "report": ("infra.cli.report", "Write the quality report of a day."),
     "query": ("infra.cli.query", "Ask ClickHouse with SQL."),
     "tail": ("infra.cli.tail", "Show the newest records of a topic, decoded."),
     "rebuild": ("infra.cli.rebuild", "Rebuild books from recorded frames."),

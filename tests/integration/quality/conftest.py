@@ -43,6 +43,11 @@ class Tables:
         row = STREAM | {"symbol": "X", "sequence": 1, "price": 100, "size": 1, "side": "buy"}
         self._insert("trades", [row | {"ts_event": at(at_s), "ts_recv": at(at_s)} | values])
 
+    def fault(self, at_s: float, **values: Any) -> None:
+        """Write a fault of the trades."""
+        row = STREAM | {"symbol": "X", "channel": "trades", "ts_recv": at(at_s)}
+        self._insert("faults", [row | values])
+
     def incident(self, started_s: float, resolved_s: float | None, **values: Any) -> None:
         """Write the opening and, unless it is None, the resolution of an incident."""
         row = STREAM | {"alert_id": f"gap/{started_s}", "kind": "gap", "severity": "warning"}
