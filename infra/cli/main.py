@@ -35,6 +35,7 @@ COMMANDS: Final = {
     "migrate": ("infra.cli.migrate", "Make and update the ClickHouse tables."),
     "status": ("infra.cli.status", "Show what can be relied on right now, and why not."),
     "report": ("infra.cli.report", "Write the quality report of a day."),
+    "bundle": ("infra.cli.bundle", "Put an incident into one file that replays to its alert."),
     "query": ("infra.cli.query", "Ask ClickHouse with SQL."),
     "tail": ("infra.cli.tail", "Show the newest records of a topic, decoded."),
     "rebuild": ("infra.cli.rebuild", "Rebuild books from recorded frames."),
