@@ -85,8 +85,12 @@ def _make(settings: Settings, alert_id: str, output: Path | None, *, as_json: bo
         size = write_bundle(file, bundle, derived(bundle, recomputed))
     except OSError as error:
         raise Failure(f"{file} cannot be written: {error.strerror}") from error
-    if not bundle.about.is_whole:
-        found.append("the log no longer has the whole warm-up before it")
+    if found:
+        found.append(
+            "the settings or the version are others than when it was published"
+            if bundle.about.is_whole
+            else "the log no longer has the whole warm-up before it"
+        )
     _say(bundle, file, found, size=size, as_json=as_json)
 
 

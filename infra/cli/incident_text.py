@@ -61,7 +61,9 @@ def _happened(bundle: "Bundle", opening: Alert, resolution: Alert | None) -> Ite
         f"At {_time(opening.ts_detected)} UTC an incident was opened at {about.exchange} (shard"
         f" {about.shard}, line {about.line}): {kind} of {stream}, {opening.severity.name.lower()}."
     )
-    measured = f"{opening.metric.replace('_', ' ')} {opening.value:.6g} {opening.unit}".strip()
+    unit = "" if opening.unit == "faults" else opening.unit
+    value = f" {opening.value:.6g} {unit}" if unit else ""
+    measured = opening.metric.replace("_", " ") + value
     threshold = f", compared with {opening.threshold:.6g}" if opening.threshold else ""
     detail = f": {opening.detail}" if opening.detail else ""
     yield f"Measured was {measured}{threshold}{detail}."

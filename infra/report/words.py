@@ -244,7 +244,10 @@ def _kept(day: Day) -> str:
     if bad:
         return f"The accounts of {_listed(bad)} do not add up: run `streamgauge reconcile`."
     letters = f", and {counted(day.dead_letters, 'dead letter')}" if day.dead_letters else ""
-    return f"What reached Kafka is stored once: all {number(rows)} rows are accounted for{letters}."
+    return (
+        "What the sinks have read from Kafka is stored once: all"
+        f" {number(rows)} rows are accounted for{letters}."
+    )
 
 
 def _said(incident: Incident) -> str:

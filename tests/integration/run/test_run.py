@@ -52,7 +52,7 @@ def test_run_twice_in_one_folder_stores_the_truth_and_continues(tmp_path: Path) 
     assert second["rows"]["trades"] == first["trades"] + second["trades"]
     said = reported(tmp_path)
     assert "36 streams of binance, deribit and kraken were recorded" in said
-    assert "What reached Kafka is stored once" in said
+    assert "What the sinks have read from Kafka is stored once" in said
 
 
 def reported(folder: Path) -> str:
