@@ -225,7 +225,8 @@ def _lost(day: Day) -> str:
     lost = max(missing - late, 0)
     resyncs = sum(each.resyncs for each in day.recovered)
     text = (
-        f"{counted(lost, 'trade')} of the venues never came"
+        f"{counted(lost, 'trade')} of the venues {'is' if lost == 1 else 'are'} missing, those of"
+        " outages and restarts included"
         if lost
         else "No trade of the venues is known to be missing"
     )

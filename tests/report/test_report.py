@@ -79,7 +79,8 @@ def test_summary_says_what_was_worst_lost_and_kept() -> None:
         "There was 1 incident.",
         "The longest outage was kraken's, from 00:03:00 for 60 s.",
         "off by 12 bp at worst, after a gap of kraken BTC/USD at 00:01:40",
-        "3 trades of the venues never came; 2 trades came late and are stored",
+        "3 trades of the venues are missing, those of outages and restarts included",
+        "2 trades came late and are stored",
         "all 8 rows are accounted for.",
     ):
         assert part in said
