@@ -186,7 +186,9 @@ def picture(status: Status, *, all_streams: bool) -> "Group":
     """Return what a terminal shows."""
     from rich.console import Group
 
-    parts = [_headline(status), _table(status, all_streams=all_streams)]
+    parts = [_headline(status)]
+    if status.streams:
+        parts.append(_table(status, all_streams=all_streams))
     if status.incidents:
         parts.append(_incidents(status.incidents))
     return Group(*parts)
