@@ -54,7 +54,7 @@ def _decoded(kind: str, value: bytes | None) -> list[Fact]:
         return _frames(decode_frame_batch(value))
     if kind == DEAD_LETTERS:
         return [_letter(decode_dead_letter(value))]
-    return _outputs(decode_output(kind, value))
+    return outputs(decode_output(kind, value))
 
 
 def _frames(batch: FrameBatch) -> list[Fact]:
@@ -82,7 +82,8 @@ def _letter(letter: DeadLetter) -> Fact:
     return fields | _exact("key", key) | _exact("value", value)
 
 
-def _outputs(batch: EventBatch | CheckpointBatch) -> list[Fact]:
+def outputs(batch: EventBatch | CheckpointBatch) -> list[Fact]:
+    """Return the facts of a record that processors publish."""
     header = batch.header
     origin = msgspec.structs.asdict(header.address) | {
         "raw_partition": header.raw_partition,
