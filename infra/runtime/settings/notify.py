@@ -136,7 +136,7 @@ class NotifySettings(Section, frozen=True, kw_only=True):
     flap_window_s: Annotated[int, Meta(ge=1, le=86_400)] = 600
     """Time in which openings are counted, s."""
     flap_hold_s: Annotated[int, Meta(ge=1, le=86_400)] = 300
-    """An incident of what flaps is delivered once it has lasted this long, s; shorter ones never."""
+    """An incident of what flaps is delivered once it has lasted this long, s; others never."""
     session_timeout_ms: Annotated[int, Meta(ge=1_000, le=600_000)] = 15_000
     """A notifier that is silent for this long loses its partitions, ms."""
     stalled_after_s: Annotated[int, Meta(ge=1, le=86_400)] = 60
