@@ -218,6 +218,18 @@ class Agenda:
         """Incidents that are open, told or not."""
         return sum(each.resolution is None for each in self._incidents.values())
 
+    @property
+    def held(self) -> int:
+        """Incidents in memory."""
+        return len(self._incidents)
+
+    def oldest(self, receiver: str, now: int, silences: Sequence[Silence]) -> int | None:
+        """Return the time, ns, since when a receiver could have been told what waits longest."""
+        for troubled in (False, True):
+            for task in self.tasks(receiver, now, silences, troubled=troubled):
+                return max(task.free_ts, task.notice.alert.ts)
+        return None
+
     def waiting(self, receiver: str) -> int:
         """Return how many incidents there are of which a receiver is to be told something."""
         return len(self._pending[receiver])
