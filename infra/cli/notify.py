@@ -11,7 +11,7 @@ from infra.cli.failures import Failure
 from infra.runtime.settings import Settings
 from schemas.topics import event_topic
 
-_NO_RECEIVERS: Final = "Add a table such as [notify.receivers.pager] with its kind; docs/notifications.md has examples."
+_NO_RECEIVERS: Final = "Add a table such as [notify.receivers.pager]; see docs/notifications.md."
 
 
 @click.command()

@@ -85,6 +85,7 @@ def command() -> None:
 @click.pass_obj
 def add(
     settings: Settings,
+    /,
     everything: bool,
     length_ns: int | None,
     until: int | None,

@@ -136,6 +136,9 @@ class Desk:
             return
         if self.agenda.settled_before != self._committed:
             await self.confirm()
+        await self._forget()
+
+    async def _forget(self) -> None:
         for alert_id, receivers in self.agenda.forgettable(self._committed).items():
             await self._ledger.forget(alert_id, receivers, self.partition.partition)
 
@@ -167,14 +170,18 @@ class Desk:
                 task.cancel()
             if late:
                 await asyncio.wait(late)
-        if was_ready and self.agenda.settled_before != self._committed:
-            try:
-                await self._committer.commit(
-                    self.partition, self.agenda.settled_before, Announcement(self.log_id, None)
-                )
-            except (RevokedError, KafkaError) as error:
-                # Receipts have it all; the next notifier only reads a little more.
-                log.info("last_commit_failed", partition=str(self.partition), error=repr(error))
+        if not was_ready:
+            return
+        settled = self.agenda.settled_before
+        try:
+            if settled != self._committed:
+                announcement = Announcement(self.log_id, None)
+                await self._committer.commit(self.partition, settled, announcement)
+                self._committed = settled
+            await self._forget()
+        except (RevokedError, KafkaError) as error:
+            # Receipts have it all; the next notifier only reads a little more.
+            log.info("last_commit_failed", partition=str(self.partition), error=repr(error)[:200])
 
 
 def read_alert(record: ConsumerRecord) -> Notice | None:
