@@ -1,5 +1,6 @@
 """Posting one request to a receiver, and what came of it in words that hold no secret."""
 
+import os
 import re
 from types import TracebackType
 from typing import Final, Self
@@ -74,9 +75,20 @@ class Post:
                 Verdict.AWAY, f"no answer from {receiver.host} in {receiver.timeout_s:g} s"
             )
         except (aiohttp.ClientError, OSError) as error:
-            said = cause(str(error)) if isinstance(error, OSError) else type(error).__name__
-            return Answer(Verdict.AWAY, _masked(f"{receiver.host}: {said}", receiver))
+            reason = f"{receiver.host} cannot be reached: {_why(error)}"
+            return Answer(Verdict.AWAY, _masked(reason, receiver))
         return Answer(found, _masked(reason, receiver)[:_REASON_CHARACTERS], wait)
+
+
+def _why(error: Exception) -> str:
+    """Return the system's words; what the client says besides may hold an address whole."""
+    if isinstance(error, aiohttp.ClientConnectorError):
+        inner = error.os_error
+        # asyncio writes addresses of its own into the text of a failed connection.
+        return os.strerror(inner.errno) if inner.errno else cause(str(inner))
+    if isinstance(error, aiohttp.ClientSSLError | OSError):
+        return cause(str(error))
+    return type(error).__name__
 
 
 def _masked(text: str, receiver: Receiver) -> str:

@@ -63,9 +63,12 @@ def facts(task: Task) -> list[tuple[str, str]]:
     notice, alert = task.notice, task.notice.alert
     address = notice.header.address
     threshold = f" (threshold {alert.threshold:g})" if alert.threshold else ""
+    # What has no measure but that it happened needs none beside its name.
+    said = f"{alert.metric} {alert.value:g} {alert.unit}{threshold}"
+    measured = [("Measured", said)] if alert.unit not in ("", "faults") else []
     found = [
         ("Stream", f"{place(task)} (shard {address.shard}, line {address.line})"),
-        ("Measured", f"{alert.metric} {alert.value:g} {alert.unit}".strip() + threshold),
+        *measured,
         ("Effect began", rfc3339(alert.ts_effect)),
         ("Detected", rfc3339(alert.ts_detected)),
     ]

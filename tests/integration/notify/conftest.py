@@ -18,6 +18,15 @@ async def rig(kafka: Kafka) -> AsyncIterator[NotifyRig]:
 
 
 @pytest.fixture
+async def lone_rig(kafka: Kafka) -> AsyncIterator[NotifyRig]:
+    """A PagerDuty called `pager` alone: no other is hit when its notifier is killed."""
+    made = NotifyRig(kafka, pager="pagerduty")
+    await made.prepare()
+    yield made
+    await made.close()
+
+
+@pytest.fixture
 async def full_rig(kafka: Kafka) -> AsyncIterator[NotifyRig]:
     """A receiver of every format."""
     made = NotifyRig(

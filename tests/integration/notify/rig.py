@@ -246,6 +246,16 @@ class NotifyRig:
                 found[key] = decode_receipt(value)
         return list(found.values())
 
+    async def settled(self, timeout_s: float = DEADLINE_S) -> None:
+        """Wait until nothing is left to be told and nothing is open: no receipt is needed then.
+
+        It is for logs whose alerts were all read, and of which some were told.
+        """
+        deadline = time.monotonic() + timeout_s
+        while left := await self.receipts():
+            assert time.monotonic() < deadline, f"receipts that are needed: {left}"
+            await asyncio.sleep(0.3)
+
     async def letters(self) -> list[DeadLetter]:
         """All dead letters."""
         return [decode_dead_letter(value) for _, value in await self._records(DEAD_LETTERS)]
