@@ -138,14 +138,18 @@ class Agenda:
     def _resolve(self, resolution: Notice) -> None:
         alert_id = resolution.alert.alert_id
         incident = self._incidents.get(alert_id)
-        if resolution.offset < self._committed:
-            self._forget(alert_id, resolution.offset)
-            return
-        if incident is None:
-            # The topic has forgotten its opening: only who was told of it is told of its end.
+        if incident is None or resolution.offset < self._committed:
+            # The topic has forgotten its opening, or the group its commit: only who was told of it
+            # is told of its end.
             known = self._receipts.get(alert_id, {})
             progress = {name: _progress(known[name]) for name in self._receivers if name in known}
-            incident = self._incidents[alert_id] = _Incident(None, progress=progress)
+            if Progress.TOLD not in progress.values():
+                self._forget(alert_id, resolution.offset)
+                return
+            opening = None if incident is None else incident.opening
+            incident = self._incidents[alert_id] = _Incident(opening, progress=progress)
+            for pending in self._pending.values():
+                pending.pop(alert_id, None)
         incident.resolution = resolution
         self._over[alert_id] = resolution.offset
         for name, state in incident.progress.items():
@@ -210,8 +214,11 @@ class Agenda:
 
     @property
     def settled_before(self) -> int:
-        """Offset before which nothing is left to be told, but for incidents that are open."""
-        return min(self._over.values(), default=self.position)
+        """Offset before which nothing is left to be told, but for incidents that are open.
+
+        It never goes back: what was settled for all is not asked about again.
+        """
+        return max(min(self._over.values(), default=self.position), self._committed)
 
     @property
     def open_incidents(self) -> int:

@@ -6,6 +6,7 @@ and replaced finds out there, before it tells what its successor has told.
 """
 
 import asyncio
+import time
 from collections.abc import Coroutine, Sequence
 from enum import Enum
 from typing import Any, Final
@@ -63,6 +64,7 @@ class Desk:
         """What keeps it from being made durable, "" for nothing."""
         self._log_end = log_end
         self._committed = -1
+        self._confirmed_at = 0.0
         self._committer = committer
         self._ledger = ledger
         self._metrics = metrics
@@ -108,9 +110,14 @@ class Desk:
             RevokedError: it is not.
             KafkaError: Kafka does not say.
         """
+        asked = time.monotonic()
         async with self._confirming:
             if self.state is State.CLOSED:
                 raise RevokedError(f"{self.partition} was given up")
+            if self._confirmed_at > asked:
+                # One that was begun since says the same.
+                return
+            began = time.monotonic()
             settled = self.agenda.settled_before
             try:
                 await self._committer.commit(
@@ -123,7 +130,7 @@ class Desk:
                 self.trouble = f"Kafka takes no commit: {type(error).__name__}"
                 raise
             self.trouble = ""
-            self._committed = settled
+            self._committed, self._confirmed_at = settled, began
 
     async def tidy(self) -> None:
         """Make durable what was settled since the last time, and let go what is not needed.

@@ -104,6 +104,17 @@ def test_end_of_an_incident_that_nobody_knows_is_told_to_who_was_told_of_it() ->
     assert tell(agenda(resolution("x", 9))) == []
 
 
+def test_end_is_told_to_who_was_told_of_the_opening_though_the_group_has_no_commit() -> None:
+    receipts = [Receipt("a", "x", OPEN, Outcome.DELIVERED, 0, 0, b"")]
+    log = [opening("x", 0), resolution("x", 1), opening("y", 2), resolution("y", 3)]
+    made = agenda(*log, receipts=receipts, committed=4)
+
+    assert made.settled_before == 4
+    assert made.forgettable(4) == {}
+    assert tell(made) == ["x RESOLVE DELIVERED"]
+    assert set(made.forgettable(4)) == {"x"}
+
+
 def test_end_of_what_was_refused_is_not_told() -> None:
     made = agenda(opening("x", 0), resolution("x", 1))
     made.settle(next(made.tasks("a", LATER, ())), Outcome.REFUSED)

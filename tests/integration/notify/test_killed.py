@@ -10,7 +10,7 @@ import pytest
 from core.stability.alerts import Phase
 from schemas.topics import ALERTS
 from sinks.notify.courier import Step
-from tests.integration.notify.rig import NotifyRig, Told, until
+from tests.integration.notify.rig import NotifyRig, Told
 from tests.integration.sinks.rig import eventually
 
 pytestmark = pytest.mark.timeout(300)
@@ -63,7 +63,7 @@ async def test_notifier_killed_at_random_moments_loses_nothing(rig: NotifyRig) -
             incidents.append(incident)
             partition = len(incidents) % 2
             await writer.open(incident, partition)
-            await asyncio.sleep(0.01)
+            await asyncio.sleep(0.05)
             await writer.resolve(incident, partition)
             if draw.random() < 0.2:
                 await writer.again(draw.randint(1, 5))
@@ -93,7 +93,7 @@ async def test_notifier_killed_at_random_moments_loses_nothing(rig: NotifyRig) -
         _assert_opened_before_resolved(server.told)
 
 
-async def test_rest_of_a_log_that_was_made_anew_is_told(rig: NotifyRig) -> None:
+async def test_what_is_open_and_ended_in_a_log_that_was_made_anew_is_told(rig: NotifyRig) -> None:
     from aiokafka.admin import AIOKafkaAdminClient
 
     from infra.cli.topics import make_topics
