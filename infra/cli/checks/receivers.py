@@ -5,6 +5,7 @@ Nothing is sent: a connection is opened and closed.
 
 import asyncio
 import contextlib
+import os
 import urllib.request
 from typing import Final
 from urllib.parse import urlsplit
@@ -63,7 +64,11 @@ async def _check_receiver(receiver: Receiver) -> Finding:
                 url.hostname, url.port or (443 if is_tls else 80), ssl=is_tls or None
             )
     except (OSError, TimeoutError) as error:
-        reason = getattr(error, "strerror", None) or type(error).__name__
+        number = getattr(error, "errno", None) or 0
+        # asyncio writes addresses of its own into the text; of a name that is unknown it is the
+        # resolver's.
+        said = os.strerror(number) if number > 0 else getattr(error, "strerror", None)
+        reason = said or type(error).__name__
         found = f"{receiver.kind} at {receiver.host} does not answer: {reason}"
         advice = "start it, or correct its address; alerts wait for notify.give_up_after_s"
         return warning(check, found, advice)
