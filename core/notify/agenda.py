@@ -132,6 +132,8 @@ class Agenda:
         }
         self._incidents[alert_id] = _Incident(opening, free_ts, before, progress=progress)
         for name, state in progress.items():
+            # One that was known from a receipt takes its place among those that are read.
+            self._pending[name].pop(alert_id, None)
             if state is Progress.WAITING:
                 self._pending[name][alert_id] = None
 

@@ -97,6 +97,17 @@ def test_incident_that_the_topic_has_forgotten_is_known_from_its_receipt() -> No
     assert tell(made) == ["x RESOLVE DELIVERED"]
 
 
+def test_incident_that_is_known_from_a_receipt_keeps_its_place_in_the_log() -> None:
+    receipts = [Receipt("b", "y", OPEN, Outcome.DELIVERED, 0, 0, b"y")]
+    log = [opening("x", 0), opening("y", 1), resolution("x", 2)]
+    everybody = {"a": Severity.INFO, "b": Severity.INFO}
+    made = Agenda(everybody, NO_DAMPING, receipts=receipts, openings={"y": log[1]})
+    for each in log:
+        made.read(each)
+
+    assert tell(made) == ["x OPEN DELIVERED", "x RESOLVE DELIVERED", "y OPEN DELIVERED"]
+
+
 def test_end_of_an_incident_that_nobody_knows_is_told_to_who_was_told_of_it() -> None:
     receipts = [Receipt("a", "x", OPEN, Outcome.DELIVERED, 0, 0, b"")]
 
