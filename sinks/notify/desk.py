@@ -29,6 +29,8 @@ from sinks.notify.metrics import NotifyMetrics
 
 log = logs.logger(__name__)
 
+SLOW_COMMIT_S: Final = 5.0
+"""A commit that takes longer than this is trouble, s."""
 HELD_MAX: Final = 50_000
 """Incidents of one partition in memory, at some 2 kB; beyond them its topic is not read."""
 
@@ -120,9 +122,7 @@ class Desk:
             began = time.monotonic()
             settled = self.agenda.settled_before
             try:
-                await self._committer.commit(
-                    self.partition, settled, Announcement(self.log_id, None)
-                )
+                await self._commit(settled)
             except RevokedError:
                 self.state = State.CLOSED
                 raise
@@ -131,6 +131,21 @@ class Desk:
                 raise
             self.trouble = ""
             self._committed, self._confirmed_at = settled, began
+
+    async def _commit(self, settled: int) -> None:
+        """Commit, however long that takes; say so where it takes long."""
+        committing = asyncio.ensure_future(
+            self._committer.commit(self.partition, settled, Announcement(self.log_id, None))
+        )
+        try:
+            # The client waits for a broker that is away; only a cut-off ends that.
+            done, _ = await asyncio.wait([committing], timeout=SLOW_COMMIT_S)
+            if not done:
+                self.trouble = "Kafka takes no commit"
+            await committing
+        except asyncio.CancelledError:
+            committing.cancel()
+            raise
 
     async def tidy(self) -> None:
         """Make durable what was settled since the last time, and let go what is not needed.
@@ -177,16 +192,16 @@ class Desk:
                 task.cancel()
             if late:
                 await asyncio.wait(late)
-        if not was_ready:
+        if not was_ready or self._confirming.locked():
             return
         settled = self.agenda.settled_before
         try:
-            if settled != self._committed:
-                announcement = Announcement(self.log_id, None)
-                await self._committer.commit(self.partition, settled, announcement)
-                self._committed = settled
-            await self._forget()
-        except (RevokedError, KafkaError) as error:
+            async with self._confirming, asyncio.timeout(SLOW_COMMIT_S):
+                if settled != self._committed:
+                    await self._commit(settled)
+                    self._committed = settled
+                await self._forget()
+        except (RevokedError, KafkaError, TimeoutError) as error:
             # Receipts have it all; the next notifier only reads a little more.
             log.info("last_commit_failed", partition=str(self.partition), error=repr(error)[:200])
 

@@ -45,6 +45,8 @@ WATCH_S: Final = 1.0
 """Seconds between two looks at lag, and two commits of what was settled."""
 IDENTITY_LOOKS: Final = 5
 """Looks of which one asks whether the log is still the same."""
+KAFKA_SILENT_S: Final = 10.0
+"""Seconds without an answer of Kafka after which nothing is said to be done."""
 CLOSE_S: Final = 5.0
 REVOKE_SPARE_S: Final = 2.0
 """What a rebalance waits for beyond the longest delivery, s."""
@@ -93,7 +95,7 @@ class NotifyWorker:
             revoke_s=self._revoke_s,
         )
         self._couriers: list[Courier] = []
-        self._polled = time.monotonic()
+        self._polled = self._heard = time.monotonic()
         runtime.health.add_ready("alerts", self._check_ready)
         runtime.health.add_live("progress", self._check_progress)
 
@@ -248,6 +250,7 @@ class NotifyWorker:
         desks = dict(self._desks.desks)
         self._measure(list(desks.values()))
         if not desks:
+            self._heard = time.monotonic()
             return
         for desk in desks.values():
             await desk.tidy()
@@ -255,6 +258,7 @@ class NotifyWorker:
         for partition, desk in desks.items():
             lag = max(0, ends[partition] - desk.agenda.settled_before)
             self._metrics.lag.labels(str(partition.partition)).set(lag)
+        self._heard = time.monotonic()
         if with_identity:
             identities = await log_ids(self._client, {self._topic})
             again = [each for each, desk in desks.items() if desk.log_id != identities[self._topic]]
@@ -286,6 +290,8 @@ class NotifyWorker:
         for desk in desks:
             if desk.trouble:
                 return Verdict(ok=False, detail=desk.trouble)
+        if (silent_s := time.monotonic() - self._heard) > KAFKA_SILENT_S:
+            return Verdict(ok=False, detail=f"Kafka has not answered for {silent_s:.0f} s")
         said = [f"{len(desks)} partitions"]
         troubled = [courier for courier in self._couriers if courier.trouble]
         for courier in troubled:
@@ -318,8 +324,9 @@ class NotifyWorker:
             self._admin.close,
             self._client.close,
         ):
-            # The others are to be closed whatever happens to one.
-            with contextlib.suppress(KafkaError, TimeoutError):
+            # The others are to be closed whatever happens to one. Without a broker the client may
+            # let the end of its own tasks through.
+            with contextlib.suppress(KafkaError, TimeoutError, asyncio.CancelledError):
                 async with asyncio.timeout(CLOSE_S):
                     await close()
 
