@@ -37,8 +37,12 @@ async def test_queries_of_the_runbooks_are_answered(clickhouse: ClickHouse, data
         for query in QUERY.findall(path.read_text())
     ]
 
-    answers = {f"{name}: {query}": client.query(query).column_names for name, query in queries}
+    # With their names: of no rows the client keeps none.
+    answers = {
+        f"{name}: {query}": client.raw_query(query, fmt="TabSeparatedWithNames")
+        for name, query in queries
+    }
     client.close()
 
     assert len(queries) > 20
-    assert all(answers.values())
+    assert all(b"\n" in answer for answer in answers.values())
