@@ -31,6 +31,8 @@ COMMANDS: Final = {
     "produce": ("infra.cli.produce", "Record exchanges' frames into Kafka."),
     "process": ("infra.cli.process", "Turn raw frames into trades, books and statistics."),
     "sink": ("infra.cli.sink", "Write events into ClickHouse, each once."),
+    "notify": ("infra.cli.notify", "Deliver alerts to people, each incident once."),
+    "silence": ("infra.cli.silence", "Hold alerts back for a while."),
     "topics": ("infra.cli.topics", "Make and check the Kafka topics."),
     "migrate": ("infra.cli.migrate", "Make and update the ClickHouse tables."),
     "status": ("infra.cli.status", "Show what can be relied on right now, and why not."),
