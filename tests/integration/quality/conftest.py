@@ -10,7 +10,7 @@ from clickhouse_connect.driver.client import Client
 
 from infra.cli.migrate import migrate
 from infra.runtime.settings import ClickHouseSettings
-from infra.runtime.settings.sections import Secret
+from infra.runtime.settings.values import Secret
 from tests.integration.services import ClickHouse
 
 DAY = datetime(2026, 11, 20, tzinfo=UTC)
