@@ -8,7 +8,8 @@ Source: CloudEvents 1.0.2 and its Kafka protocol binding, 3.2 (binary content mo
 from datetime import UTC, datetime, timedelta
 from typing import Final
 
-from core.events import AlertBatch
+from core.events import AlertBatch, Header
+from core.stability.alerts import Alert
 from schemas.codec import decode_events
 from schemas.topics import ALERTS
 
@@ -25,22 +26,27 @@ def headers_of(kind: str, value: bytes) -> Headers | None:
         return None
     batch = decode_events(kind, value)
     assert isinstance(batch, AlertBatch)
-    address, (alert,) = batch.header.address, batch.alerts
-    phase = alert.phase.name.lower()
-    attributes = {
-        "ce_specversion": "1.0",
-        "ce_id": f"{alert.alert_id}/{phase}",
-        "ce_source": f"/exchanges/{address.exchange}/{address.shard}/{address.line}",
-        "ce_type": ALERT_TYPE,
-        "ce_subject": ".".join(filter(None, (alert.channel, alert.symbol))),
-        "ce_time": rfc3339(alert.ts),
-        "ce_severity": alert.severity.name.lower(),
-        "ce_phase": phase,
-        "ce_alertkind": alert.kind.name.lower(),
-        "ce_alertkey": alert.alert_id,
-        "content-type": CONTENT_TYPE,
-    }
+    (alert,) = batch.alerts
+    attributes = {f"ce_{name}": text for name, text in attributes_of(batch.header, alert).items()}
+    attributes["content-type"] = CONTENT_TYPE
     return [(name, text.encode()) for name, text in attributes.items()]
+
+
+def attributes_of(header: Header, alert: Alert) -> dict[str, str]:
+    """Return the attributes of an alert by name: the same on Kafka and over HTTP."""
+    address, phase = header.address, alert.phase.name.lower()
+    return {
+        "specversion": "1.0",
+        "id": f"{alert.alert_id}/{phase}",
+        "source": f"/exchanges/{address.exchange}/{address.shard}/{address.line}",
+        "type": ALERT_TYPE,
+        "subject": ".".join(filter(None, (alert.channel, alert.symbol))),
+        "time": rfc3339(alert.ts),
+        "severity": alert.severity.name.lower(),
+        "phase": phase,
+        "alertkind": alert.kind.name.lower(),
+        "alertkey": alert.alert_id,
+    }
 
 
 def rfc3339(ts: int) -> str:

@@ -6,11 +6,21 @@
 from pathlib import Path
 from typing import Final
 
-from schemas.tables import Column, Table, tables
+import msgspec
+
+from schemas.tables import Column, Table, tables, views
 
 FILE: Final = Path(__file__).parents[1] / "docs" / "data-dictionary.md"
+VIEWS: Final = {
+    "stability_1m": "What each stream did in each minute, in numbers and states to be merged.",
+    "quality_daily": "What each stream was worth on each day; nothing observed is null.",
+    "incidents": "One row per incident.",
+    "incident_costs": "How far off a book was that was held while it could not be kept.",
+}
+"""What the views are that name their columns."""
 UNITS: Final = {
     "bytes": "bytes",
+    "bps": "basis points: hundredths of a percent",
     "checksum": "a checksum; compare for equality only",
     "count": "a number of things, from 0",
     "enum": "one of the names in the type",
@@ -24,17 +34,19 @@ UNITS: Final = {
     "partition": "a Kafka partition, from 0",
     "price": "exact decimal, in the venue's quotation of the instrument",
     "ratio": "a share from 0 to 1",
+    "s": "seconds",
     "score": "0 worst to 100 best",
     "size": "exact decimal, in the venue's unit of the instrument: see below",
+    "state": "the state of an aggregate function: merge it with the function's `-Merge`",
     "text": "text for people",
-    "time": "a moment in UTC with nanoseconds",
+    "time": "a moment in UTC",
 }
 """What the unit in a column's comment means."""
 
 _INTRODUCTION: Final = """\
 # Data dictionary
 
-Every column of every ClickHouse table. This page is made from the comments in
+Every column of every ClickHouse table and view. This page is made from the comments in
 `schemas/clickhouse/*.sql` by `python -m schemas.dictionary`; the same comments are in the database
 (`SELECT table, name, comment FROM system.columns WHERE database = currentDatabase()`).
 
@@ -54,9 +66,14 @@ A row of `trades`, `books`, `faults`, `stability_1s` or `alerts` is one fact wit
 `quality = 0` means that nothing is known against a row: one predicate is an analyst's filter.
 [Queries](queries.md) has examples, and how to get from a row to the bytes it was made of.
 
-[Stability](stability.md) says what states, scores and alerts mean. The view `incidents` has one row
-for each incident of `alerts`: `started`, `detected`, `resolved` (null while it is open) and the
-`worst` value of its metric.
+[Stability](stability.md) says what states, scores and alerts mean, and of what the views at the
+end of this page are made. Two more take a time range, `since` and `until`, as parameters:
+`trades_quality` and `books_quality` have all columns of their table, with `state` and `score` of
+the second that the row is of (null where no second is known), `incident_ids` of the incidents that
+were open, and `is_clean`: the stream was stable, no incident was open, nothing is known against
+the row.
+
+    SELECT * FROM trades_quality(since = '2026-11-28 08:00:00', until = '2026-11-28 09:00:00')
 
 ## Quality
 
@@ -98,7 +115,12 @@ Before sizes of several venues are added, bring them to one unit: an inverse con
 def document() -> str:
     """Return the whole page."""
     units = "".join(f"| {unit} | {meaning} |\n" for unit, meaning in UNITS.items())
-    return _INTRODUCTION + units + "".join(_section(table) for table in tables().values())
+    views_of_ours = (
+        msgspec.structs.replace(views()[name], meaning=f"A view. {meaning}")
+        for name, meaning in VIEWS.items()
+    )
+    sections = "".join(_section(table) for table in (*tables().values(), *views_of_ours))
+    return _INTRODUCTION + units + sections
 
 
 def _section(table: Table) -> str:

@@ -27,6 +27,8 @@ NAMES: Final = (
     "checkpoint_batch",
     "alert",
     "dead_letter",
+    "receipt",
+    "silence",
 )
 MARKER: Final = b"\xc3\x01"
 HEADER_BYTES: Final = 10

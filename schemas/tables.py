@@ -1,6 +1,6 @@
 """The tables of ClickHouse as the migrations leave them: columns, types, units, meanings.
 
-Views are left out: they hold nothing of their own.
+Views are apart: they hold nothing of their own.
 
 Read from the SQL itself, so that the sink's column types and the data dictionary cannot drift
 from it. It knows the few forms of DDL that our migrations use and refuses others.
@@ -16,7 +16,8 @@ from schemas.migrations import MigrationError, migrations
 
 _CREATE: Final = re.compile(r"CREATE TABLE IF NOT EXISTS (\w+)\s*\(", re.IGNORECASE)
 _SAID: Final = re.compile(r"ALTER TABLE (\w+)\s+COMMENT COLUMN (\w+)\s+", re.IGNORECASE)
-_VIEW: Final = re.compile(r"CREATE VIEW IF NOT EXISTS (\w+)\s+AS\b", re.IGNORECASE)
+_VIEW: Final = re.compile(r"CREATE VIEW IF NOT EXISTS (\w+)\s*(\(|AS\b)", re.IGNORECASE)
+_DROPPED_VIEW: Final = re.compile(r"DROP VIEW IF EXISTS \w+$", re.IGNORECASE)
 _ADD: Final = re.compile(r"ALTER TABLE (\w+)\s+ADD COLUMN IF NOT EXISTS\s+", re.IGNORECASE)
 _MODIFY: Final = re.compile(r"ALTER TABLE (\w+)\s+MODIFY COLUMN\s+", re.IGNORECASE)
 _COMMENT: Final = re.compile(r"\bCOMMENT\s+'((?:[^'\\]|\\.|'')*)'", re.IGNORECASE)
@@ -82,10 +83,23 @@ def tables() -> dict[str, Table]:
                 new = _column(statement[modify.end() :])
                 columns = tuple(new if old.name == new.name else old for old in table.columns)
                 found[table.name] = msgspec.structs.replace(table, columns=columns)
-            elif not _VIEW.match(statement):
+            elif not (_VIEW.match(statement) or _DROPPED_VIEW.match(statement)):
                 raise MigrationError(
                     f"a statement that this module does not know: {statement[:60]}"
                 )
+    return found
+
+
+@cache
+def views() -> dict[str, Table]:
+    """Return every view that names its columns, by name, as its last migration makes it."""
+    found: dict[str, Table] = {}
+    for migration in migrations():
+        for statement in migration.statements:
+            if (view := _VIEW.match(statement)) and view.group(2) == "(":
+                parts, _ = _parts(statement[view.end() :])
+                columns = tuple(_column(part) for part in parts)
+                found[view.group(1)] = Table(view.group(1), "", columns)
     return found
 
 

@@ -16,11 +16,19 @@ CHECKPOINTS: Final = "checkpoints"
 OUTPUT_KINDS: Final = (*EVENT_KINDS, CHECKPOINTS)
 """All that follows from the raw log, and that a replay gives again byte for byte."""
 DEAD_LETTERS: Final = "dead_letters"
+RECEIPTS: Final = "receipts"
+"""What notifiers remember of what they told; compacted, so that the newest of each key is kept."""
+SILENCES: Final = "silences"
+"""What is not to be told for a while; compacted likewise."""
+COMPACTED: Final = (RECEIPTS, SILENCES)
 _HOUR_MS: Final = 3_600_000
 
 
 class TopicPlan(msgspec.Struct, frozen=True):
-    """A topic as it should be: `retention_ms` in ms, `max_message_bytes` in bytes."""
+    """A topic as it should be: `retention_ms` in ms, `max_message_bytes` in bytes.
+
+    A compacted one keeps the newest record of every key for ever, and has no retention.
+    """
 
     name: str
     schema: str
@@ -28,13 +36,19 @@ class TopicPlan(msgspec.Struct, frozen=True):
     replication_factor: int
     retention_ms: int
     max_message_bytes: int
+    is_compacted: bool = False
 
     @property
     def config(self) -> dict[str, str]:
-        """Kafka's topic configuration; compaction and compression stay with the producer."""
+        """Kafka's topic configuration; compression stays with the producer."""
+        kept = (
+            # Restarts read all of it: what is replaced is to go within hours, not a week.
+            {"cleanup.policy": "compact", "segment.ms": str(_HOUR_MS)}
+            if self.is_compacted
+            else {"cleanup.policy": "delete", "retention.ms": str(self.retention_ms)}
+        )
         return {
-            "cleanup.policy": "delete",
-            "retention.ms": str(self.retention_ms),
+            **kept,
             "max.message.bytes": str(self.max_message_bytes),
             "message.timestamp.type": "CreateTime",
         }
@@ -87,6 +101,7 @@ def planned(
             replication_factor=replication_factor,
             retention_ms=event_retention_hours * _HOUR_MS,
             max_message_bytes=max_message_bytes,
+            is_compacted=kind in COMPACTED,
         )
         for kind, schema in _SCHEMAS.items()
     ]
@@ -101,4 +116,6 @@ _SCHEMAS: Final = {
     CHECKPOINTS: "checkpoint_batch",
     ALERTS: "alert",
     DEAD_LETTERS: "dead_letter",
+    RECEIPTS: "receipt",
+    SILENCES: "silence",
 }

@@ -237,8 +237,9 @@ class SinkWorker:
             self._admin.close,
             self._client.close,
         ):
-            # The others are to be closed whatever happens to one.
-            with contextlib.suppress(KafkaError, TimeoutError):
+            # The others are to be closed whatever happens to one. Without a broker the client may
+            # let the end of its own tasks through.
+            with contextlib.suppress(KafkaError, TimeoutError, asyncio.CancelledError):
                 async with asyncio.timeout(CLOSE_S):
                     await close()
         self._store.close()

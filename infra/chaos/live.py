@@ -40,6 +40,7 @@ from infra.runtime.settings import (
     Settings,
     to_toml,
 )
+from processors.reading import records, written_since
 from schemas.codec import decode_events, decode_frame_batch
 from schemas.topics import event_topic, raw_topic
 
@@ -172,7 +173,7 @@ class LivePipeline:
         config = self._folder / "chaos.toml"
         config.write_text(to_toml(self._settings), encoding="utf-8")
         await asyncio.to_thread(complete, config, "topics")
-        consumer = await self._stack.enter_async_context(self._consumer("alerts"))
+        consumer = await self._stack.enter_async_context(self._consumer(event_topic("alerts")))
         reading = asyncio.create_task(self.alerts.read(consumer))
         self._stack.callback(reading.cancel)
         self.processor = ProcessorStage(self._folder / "process", config)
@@ -182,9 +183,9 @@ class LivePipeline:
             self._stack.push_async_callback(asyncio.to_thread, stage.stop)
 
     @contextlib.asynccontextmanager
-    async def _consumer(self, kind: str) -> AsyncIterator[AIOKafkaConsumer]:
+    async def _consumer(self, *topics: str) -> AsyncIterator[AIOKafkaConsumer]:
         consumer = AIOKafkaConsumer(
-            event_topic(kind), bootstrap_servers=self.kafka.bootstrap, auto_offset_reset="earliest"
+            *topics, bootstrap_servers=self.kafka.bootstrap, auto_offset_reset="earliest"
         )
         await consumer.start()
         try:
@@ -272,23 +273,15 @@ class LivePipeline:
 
     async def _received(self, exchange: str) -> AsyncIterator[Frame]:
         """Yield the market data of a raw topic, each partition in order."""
-        consumer = AIOKafkaConsumer(bootstrap_servers=self.kafka.bootstrap)
-        await consumer.start()
-        try:
-            topic = raw_topic(exchange)
+        topic = raw_topic(exchange)
+        async with self._consumer() as consumer:
+            await consumer.topics()  # asks for the partitions
             tps = [TopicPartition(topic, each) for each in consumer.partitions_for_topic(topic)]
-            ends = await consumer.end_offsets(tps)
-            for tp in tps:
-                consumer.assign([tp])
-                await consumer.seek_to_beginning(tp)
-                while await consumer.position(tp) < ends[tp]:
-                    fetched = await consumer.getmany(tp, timeout_ms=1000)
-                    for record in fetched.get(tp, ()):
-                        for frame in decode_frame_batch(record.value).frames:
-                            if frame.kind is FrameKind.RECEIVED:
-                                yield frame
-        finally:
-            await consumer.stop()
+            bounds = await written_since(consumer, tps, None)
+            async for _, record in records(consumer, bounds):
+                for frame in decode_frame_batch(record.value).frames:
+                    if frame.kind is FrameKind.RECEIVED:
+                        yield frame
 
 
 class InjectionRefusedError(Exception):

@@ -454,7 +454,7 @@ async def clock_step(stage: Stage) -> None:
     world = stage.world
     world.venue_clock.set_wrong(offset_s=world.random.choice((-0.5, 0.5)))
     stage.shows()
-    await asyncio.sleep(60.0)
+    await asyncio.sleep(40.0)
     world.venue_clock.set_wrong()
     stage.ends()
 
@@ -464,7 +464,7 @@ async def clock_drift(stage: Stage) -> None:
     world = stage.world
     world.venue_clock.set_wrong(drift=200e-6)
     stage.shows()
-    await asyncio.sleep(900.0)
+    await asyncio.sleep(1200.0)
     world.venue_clock.set_wrong()
     stage.ends()
 

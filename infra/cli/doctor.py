@@ -33,9 +33,9 @@ _COLOURS: Final = {Status.OK: "green", Status.WARNING: "yellow", Status.FAILED: 
     help="Where local servers keep their data; its disk is looked at.",
 )
 def command(as_json: bool, show_settings: bool, folder: Path) -> None:
-    """Check settings, Kafka, ClickHouse, symbols, clocks and disk, and say what to do.
+    """Check settings, Kafka, ClickHouse, symbols, clocks, receivers of alerts and disk.
 
-    Exit code 0 where nothing failed, else 1. It changes nothing.
+    It says what to do. Exit code 0 where nothing failed, else 1. It changes and sends nothing.
     """
     if show_settings:
         _print_settings(load(), as_json=as_json)
@@ -63,6 +63,7 @@ async def _findings(folder: Path) -> list[Finding]:
 async def _look_outside(settings: Settings) -> list[Finding]:
     from infra.cli.checks.clock import check_clickhouse_clock, check_exchange_clock
     from infra.cli.checks.exchange import check_exchange
+    from infra.cli.checks.receivers import check_receivers
     from infra.cli.checks.servers import check_clickhouse, check_kafka
 
     exchanges: list[Coroutine[Any, Any, Finding | None]] = []
@@ -77,15 +78,16 @@ async def _look_outside(settings: Settings) -> list[Finding]:
         else:
             advice = f"take [exchanges.{name}] away, or see docs/adding-a-venue.md"
             findings.append(failed(f"exchange ({name})", "is not an exchange we know", advice))
-    (kafka, clickhouse, clock), looks = await asyncio.gather(
+    (kafka, clickhouse, clock), looks, receivers = await asyncio.gather(
         asyncio.gather(
             check_kafka(settings),
             asyncio.to_thread(check_clickhouse, settings.clickhouse),
             asyncio.to_thread(check_clickhouse_clock, settings.clickhouse),
         ),
         asyncio.gather(*exchanges),
+        check_receivers(settings),
     )
-    found = [*kafka, *clickhouse, clock, *looks]
+    found = [*kafka, *clickhouse, clock, *looks, *receivers]
     return [*findings, *(finding for finding in found if finding is not None)]
 
 

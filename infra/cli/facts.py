@@ -29,10 +29,13 @@ from core.events import (
 from core.frames import Frame, FrameBatch
 from core.letters import DeadLetter
 from core.memory import read
+from core.notify.receipts import Receipt
+from core.notify.silences import Silence
 from core.stability.alerts import Alert
 from schemas.codec import decode_dead_letter, decode_frame_batch, decode_output
+from schemas.notify import decode_receipt, decode_silence
 from schemas.registry import CodecError
-from schemas.topics import DEAD_LETTERS
+from schemas.topics import COMPACTED, DEAD_LETTERS, RECEIPTS, SILENCES
 
 Fact = dict[str, Any]
 
@@ -43,6 +46,9 @@ _COLUMNS: Final = {"index": "idx"}
 def facts(kind: str, record: Any) -> Iterator[Fact]:
     """Return what a Kafka record holds, each fact with where it stands in the log."""
     place = {"topic": record.topic, "partition": record.partition, "offset": record.offset}
+    if record.value is None and kind in COMPACTED:
+        yield place | _exact("forgotten", record.key)
+        return
     try:
         yield from (place | fact for fact in _decoded(kind, record.value))
     except CodecError as error:
@@ -54,7 +60,11 @@ def _decoded(kind: str, value: bytes | None) -> list[Fact]:
         return _frames(decode_frame_batch(value))
     if kind == DEAD_LETTERS:
         return [_letter(decode_dead_letter(value))]
-    return _outputs(decode_output(kind, value))
+    if kind == RECEIPTS:
+        return [_receipt(decode_receipt(value))]
+    if kind == SILENCES:
+        return [_silence(decode_silence(value))]
+    return outputs(decode_output(kind, value))
 
 
 def _frames(batch: FrameBatch) -> list[Fact]:
@@ -82,7 +92,22 @@ def _letter(letter: DeadLetter) -> Fact:
     return fields | _exact("key", key) | _exact("value", value)
 
 
-def _outputs(batch: EventBatch | CheckpointBatch) -> list[Fact]:
+def _receipt(receipt: Receipt) -> Fact:
+    fields = msgspec.structs.asdict(receipt)
+    # The place of the receipt itself is called partition; the opening is on its own topic.
+    fields["alert_partition"] = fields.pop("partition")
+    fields["is_open"] = bool(fields.pop("alert"))
+    return fields | {name: fields[name].name.lower() for name in ("phase", "outcome")}
+
+
+def _silence(silence: Silence) -> Fact:
+    window = msgspec.structs.asdict(silence.window)
+    matchers = msgspec.structs.asdict(silence.matchers)
+    return {"name": silence.name} | window | matchers | {"reason": silence.reason}
+
+
+def outputs(batch: EventBatch | CheckpointBatch) -> list[Fact]:
+    """Return the facts of a record that processors publish."""
     header = batch.header
     origin = msgspec.structs.asdict(header.address) | {
         "raw_partition": header.raw_partition,

@@ -14,7 +14,16 @@ import msgspec
 from infra.cli.facts import Fact, facts, payload_of
 from infra.cli.failures import Failure
 from infra.runtime.settings import Settings
-from schemas.topics import ALERTS, CHECKPOINTS, DEAD_LETTERS, OUTPUT_KINDS, schema_of
+from schemas.topics import (
+    ALERTS,
+    CHECKPOINTS,
+    COMPACTED,
+    DEAD_LETTERS,
+    OUTPUT_KINDS,
+    RECEIPTS,
+    SILENCES,
+    schema_of,
+)
 
 _PAYLOAD_CHARACTERS: Final = 160
 _POLL_MS: Final = 500
@@ -68,8 +77,8 @@ def command(
     as_bytes: bool,
 ) -> None:
     """Show the records of TOPIC, decoded: trades, books, faults, stability, checkpoints,
-    dead_letters, alerts or raw.EXCHANGE. It begins with what comes next, and ends with Ctrl-C,
-    quietly, with exit code 130.
+    dead_letters, alerts, receipts, silences or raw.EXCHANGE. It begins with what comes next, and
+    ends with Ctrl-C, quietly, with exit code 130.
 
     In JSON a payload is text where it is UTF-8, else base64 under the name payload_base64.
 
@@ -99,7 +108,7 @@ def _kind(topic: str, prefix: str) -> str:
     for name in (topic, topic.removeprefix(prefix)):
         if schema_of(name) is not None:
             return name
-    known = ", ".join((*OUTPUT_KINDS, DEAD_LETTERS, "raw.EXCHANGE"))
+    known = ", ".join((*OUTPUT_KINDS, DEAD_LETTERS, *COMPACTED, "raw.EXCHANGE"))
     raise click.UsageError(f"{topic} is not a topic of ours; there are {known}")
 
 
@@ -206,6 +215,8 @@ def line(kind: str, fact: Fact) -> str:
     if "error" in fact:
         place = f"{fact['topic']}/{fact['partition']} offset {fact['offset']}"
         return f"{click.style('unreadable', fg='red')} {place}: {fact['error']}"
+    if "forgotten" in fact:
+        return f"{click.style('forgotten', dim=True)} {fact['forgotten']}"
     if kind.startswith("raw."):
         return _frame_line(fact)
     if kind == DEAD_LETTERS:
@@ -288,6 +299,18 @@ def _alert_line(fact: Fact) -> str:
     )
 
 
+def _receipt_line(fact: Fact) -> str:
+    what = f"{fact['phase']} {click.style(fact['outcome'], bold=True)}"
+    return f"{_time(fact['ts'])} {fact['receiver']} {what} {fact['alert_id']}"
+
+
+def _silence_line(fact: Fact) -> str:
+    lists = ("exchanges", "shards", "channels", "symbols", "kinds", "severities")
+    matched = ", ".join(f"{name} {' '.join(fact[name])}" for name in lists if fact[name])
+    times = f"{_time(fact['starts'])} until {_time(fact['ends'])}"
+    return f"{_bold(fact['name'])} {times} {matched or 'everything'}: {fact['reason']}"
+
+
 _LINES: Final = {
     "trades": _trade_line,
     "books": _book_line,
@@ -295,6 +318,8 @@ _LINES: Final = {
     "stability": _second_line,
     CHECKPOINTS: _checkpoint_line,
     ALERTS: _alert_line,
+    RECEIPTS: _receipt_line,
+    SILENCES: _silence_line,
 }
 
 

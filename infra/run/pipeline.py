@@ -23,6 +23,7 @@ from infra.local.kafka import KafkaServer
 from infra.local.process import LocalServer, PortTakenError, check_port, lock_folder, sign
 from infra.run.screen import Screen, View
 from infra.run.stages import (
+    NotifierStage,
     ProcessorStage,
     ProducerStage,
     SimulatorStage,
@@ -207,11 +208,16 @@ class LocalPipeline:
         )
 
     async def _start_stages(self) -> None:
-        for kind in (SinkStage, ProcessorStage, ProducerStage):
-            self.screen.step(f"starting {kind.name}")
-            stage = kind(self._folder / kind.name, self.config)
-            self.produced = self.produced or kind is ProducerStage
-            self._stages[kind.name] = stage
+        stages: list[Stage] = [SinkStage(self._folder / SinkStage.name, self.config)]
+        if any(each.enabled for each in self._settings.notify.receivers.values()):
+            folder = self._folder / NotifierStage.name
+            stages.append(NotifierStage(folder, self.config, self._settings.notify))
+        for kind in (ProcessorStage, ProducerStage):
+            stages.append(kind(self._folder / kind.name, self.config))
+        for stage in stages:
+            self.screen.step(f"starting {stage.name}")
+            self.produced = self.produced or isinstance(stage, ProducerStage)
+            self._stages[stage.name] = stage
             await asyncio.to_thread(stage.start)
         self.screen.step(
             f"everything runs: Kafka {self._kafka.bootstrap}, ClickHouse {self._clickhouse.url}, "
@@ -275,6 +281,8 @@ class LocalPipeline:
         await self._stop_stage("process")
         lag = await self._drained(watch, "events")
         await self._stop_stage("sink")
+        if "notify" in self._stages:
+            await self._stop_stage("notify")
         self.screen.step("comparing ClickHouse with the simulator's truth")
         url = self._simulator.truth_url
         truth = await compare(client, url, self._compared(), since_ns=self._since_ns)
@@ -340,7 +348,9 @@ class LocalPipeline:
 
     async def _stop_everything(self) -> None:
         stages = [
-            self._stages[name] for name in ("produce", "process", "sink") if name in self._stages
+            self._stages[name]
+            for name in ("produce", "process", "sink", "notify")
+            if name in self._stages
         ]
         for process in (*stages, self._simulator, self._clickhouse, self._kafka):
             if process.pid is not None:

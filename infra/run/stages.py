@@ -24,6 +24,8 @@ from infra.local.process import (
     check_port,
     free_port,
 )
+from infra.runtime.settings import NotifySettings, Secret
+from infra.runtime.settings.reading import PREFIX
 
 _PROBE_S: Final = 1.0
 _CONTROL: Final = 3
@@ -97,6 +99,26 @@ class ProducerStage(Stage):
     """`streamgauge produce`."""
 
     name = "produce"
+
+
+class NotifierStage(Stage):
+    """`streamgauge notify`; `settings` hold the secrets that the run's file leaves out."""
+
+    name = "notify"
+
+    def __init__(self, folder: Path, config: Path, settings: NotifySettings) -> None:
+        super().__init__(folder, config)
+        self._settings = settings
+
+    def _command(self, port: int) -> tuple[Sequence[str], Mapping[str, str]]:
+        arguments, environment = super()._command(port)
+        found = {
+            f"{PREFIX}NOTIFY__RECEIVERS__{name.upper()}__{field.upper()}": value.reveal()
+            for name, receiver in self._settings.receivers.items()
+            for field in receiver.__struct_fields__
+            if isinstance(value := getattr(receiver, field), Secret) and value
+        }
+        return arguments, {**environment, **found}
 
 
 class SimulatorStage(LocalServer):

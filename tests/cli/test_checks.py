@@ -11,9 +11,10 @@ from hypothesis import strategies as st
 from infra.cli.checks import Status
 from infra.cli.checks.clock import Bounds, bounds, judge
 from infra.cli.checks.machine import check_disk, check_settings
+from infra.cli.checks.receivers import check_receivers
 from infra.cli.checks.servers import check_kafka, check_topics
 from infra.local.process import free_port
-from infra.runtime.settings import KafkaSettings, Settings
+from infra.runtime.settings import KafkaSettings, Settings, load
 from schemas.topics import TopicPlan
 
 
@@ -142,3 +143,41 @@ async def test_kafka_that_is_away_is_told_without_objects_of_its_client() -> Non
     assert finding.status is Status.FAILED
     assert "AddressFamily" not in finding.found
     assert finding.found.startswith("Kafka does not answer at ")
+
+
+async def test_receivers_are_looked_at_one_by_one(tmp_path: Path) -> None:
+    """One lacks its key, one is not there, one is off; a silence names a kind that there is not."""
+    path = tmp_path / "streamgauge.toml"
+    path.write_text(
+        f"""
+        [notify]
+        give_up_after_s = 259200
+        [notify.receivers.pager]
+        kind = "pagerduty"
+        [notify.receivers.gone]
+        kind = "alertmanager"
+        url = "http://127.0.0.1:{free_port()}"
+        [notify.receivers.off]
+        kind = "slack"
+        enabled = false
+        [notify.silences.typo]
+        kinds = ["gaps"]
+        ends = 2026-12-01T00:00:00Z
+        reason = "x"
+        """
+    )
+
+    found = {each.check: each for each in await check_receivers(load(path, environ={}))}
+
+    assert {check: each.status for check, each in found.items()} == {
+        "silences": Status.FAILED,
+        "receivers": Status.WARNING,
+        "receiver (pager)": Status.FAILED,
+        "receiver (gone)": Status.WARNING,
+    }
+    assert "STREAMGAUGE__NOTIFY__RECEIVERS__PAGER__ROUTING_KEY" in found["receiver (pager)"].found
+    assert found["receiver (gone)"].found.endswith("does not answer: Connection refused")
+
+
+async def test_settings_without_receivers_ask_for_nothing() -> None:
+    assert await check_receivers(Settings()) == []

@@ -13,10 +13,14 @@ from hypothesis import strategies as st
 from core.events import Events, StreamCheckpoint
 from core.frames import Address, Frame, FrameBatch, FrameKind
 from core.memory import StreamMemory, TradeIdsMemory, write
+from core.notify.receipts import Outcome, Receipt
+from core.notify.silences import Matchers, Once, Silence
+from core.stability.alerts import Phase
 from infra.cli import main
 from infra.cli.facts import facts, payload_of
 from infra.cli.tail import _first, _kind, _Wanted, line
 from schemas.codec import encode_events, encode_frame_batch
+from schemas.notify import encode_receipt, encode_silence
 
 ADDRESS = Address(exchange="kraken", shard="kraken-0", line="A", epoch=1_700_000_000_000_000_000)
 
@@ -24,8 +28,9 @@ ADDRESS = Address(exchange="kraken", shard="kraken-0", line="A", epoch=1_700_000
 class Record:
     """A record as the client of Kafka gives it."""
 
-    def __init__(self, value: bytes) -> None:
+    def __init__(self, value: bytes | None, key: bytes | None = None) -> None:
         self.topic, self.partition, self.offset, self.value = "raw.kraken", 1, 7, value
+        self.key = key
 
 
 def record(*payloads: bytes, number: int = 40) -> Record:
@@ -86,6 +91,24 @@ def test_checkpoint_is_shown_decoded_or_as_unreadable() -> None:
 )
 def test_topic_is_known_with_and_without_its_prefix(topic: str, prefix: str, kind: str) -> None:
     assert _kind(topic, prefix) == kind
+
+
+def test_receipt_and_silence_are_shown_decoded_and_what_is_forgotten_by_its_key() -> None:
+    receipt = Receipt("pager", "gap/x", Phase.OPEN, Outcome.DELIVERED, 3, 10**18, b"opening")
+    matchers = Matchers(exchanges=("kraken",), kinds=("gap", "checksum"))
+    silence = Silence("move", matchers, Once(10**18, 2 * 10**18), "they move")
+    (told,) = facts("receipts", Record(encode_receipt(receipt)))
+    (quiet,) = facts("silences", Record(encode_silence(silence)))
+    (gone,) = facts("receipts", Record(None, receipt.key))
+
+    assert (told["receiver"], told["outcome"], told["is_open"]) == ("pager", "delivered", True)
+    assert (told["partition"], told["alert_partition"]) == (1, 3)
+    assert click.unstyle(line("receipts", told)).endswith("pager open delivered gap/x")
+    assert click.unstyle(line("silences", quiet)).startswith(
+        "move 2001-09-09 01:46:40.000000 until"
+    )
+    assert line("silences", quiet).endswith("exchanges kraken, kinds gap checksum: they move")
+    assert click.unstyle(line("receipts", gone)) == "forgotten pager gap/x"
 
 
 def test_topic_of_another_is_refused() -> None:

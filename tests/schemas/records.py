@@ -18,6 +18,8 @@ from core.events import (
 )
 from core.frames import CHAIN_BYTES, Address, Frame, FrameBatch, FrameKind
 from core.letters import DeadLetter
+from core.notify.receipts import Outcome, Receipt
+from core.notify.silences import Matchers, Once, Silence
 from core.stability.alerts import Alert, AlertKind, Phase, Severity
 from core.stability.score import Component
 from core.stability.states import StreamState
@@ -49,6 +51,24 @@ FRAME_BATCHES = st.builds(
     chain_before=st.binary(min_size=CHAIN_BYTES, max_size=CHAIN_BYTES),
     chain=st.binary(min_size=CHAIN_BYTES, max_size=CHAIN_BYTES),
     frames=st.lists(FRAMES, min_size=1, max_size=5),
+)
+RECEIPTS = st.builds(
+    Receipt,
+    receiver=NAMES,
+    alert_id=NAMES,
+    phase=st.sampled_from(Phase),
+    outcome=st.sampled_from(Outcome),
+    partition=st.integers(0, 2**31 - 1),
+    ts=INT64,
+    alert=st.binary(max_size=50),
+)
+PATTERNS = st.lists(NAMES, max_size=3).map(tuple)
+SILENCES = st.builds(
+    Silence,
+    name=NAMES,
+    matchers=st.builds(Matchers, *[PATTERNS] * len(Matchers.__struct_fields__)),
+    window=st.builds(Once, INT64, INT64),
+    reason=NAMES,
 )
 FLOATS = st.floats(allow_nan=False, allow_infinity=False)
 TRADES = st.builds(

@@ -22,6 +22,8 @@ from core.events import (
 )
 from core.frames import FrameBatch
 from core.letters import DeadLetter
+from core.notify.receipts import Receipt
+from core.notify.silences import Silence
 from schemas.codec import (
     decode_checkpoints,
     decode_dead_letter,
@@ -32,9 +34,10 @@ from schemas.codec import (
     encode_events,
     encode_frame_batch,
 )
+from schemas.notify import decode_receipt, decode_silence, encode_receipt, encode_silence
 from schemas.registry import HEADER_BYTES, NAMES, CodecError, codec
 from schemas.topics import OUTPUT_KINDS, schema_of
-from tests.schemas.records import FRAME_BATCHES, LETTERS, events
+from tests.schemas.records import FRAME_BATCHES, LETTERS, RECEIPTS, SILENCES, events
 
 DECODERS: dict[str, Callable[[bytes | None], Any]] = {
     "frame_batch": decode_frame_batch,
@@ -45,12 +48,24 @@ DECODERS: dict[str, Callable[[bytes | None], Any]] = {
     "stability_batch": lambda value: decode_events("stability", value),
     "checkpoint_batch": decode_checkpoints,
     "alert": lambda value: decode_events("alerts", value),
+    "receipt": decode_receipt,
+    "silence": decode_silence,
 }
 
 
 @given(FRAME_BATCHES)
 def test_frame_batch_encoded_reads_back_equal(batch: FrameBatch) -> None:
     assert batch == decode_frame_batch(encode_frame_batch(batch))
+
+
+@given(RECEIPTS)
+def test_receipt_encoded_reads_back_equal(receipt: Receipt) -> None:
+    assert receipt == decode_receipt(encode_receipt(receipt))
+
+
+@given(SILENCES)
+def test_silence_encoded_reads_back_equal(silence: Silence) -> None:
+    assert silence == decode_silence(encode_silence(silence))
 
 
 @given(LETTERS)

@@ -26,7 +26,7 @@ from core.stability.score import Component
 from core.stability.states import StreamState
 from schemas import dictionary
 from schemas.registry import AVRO_FOLDER, NAMES, document
-from schemas.tables import tables
+from schemas.tables import tables, views
 from schemas.topics import EVENT_KINDS
 
 STRUCTS: dict[str, type[msgspec.Struct]] = {
@@ -162,8 +162,8 @@ def test_avro_fields_are_all_documented(name: str) -> None:
 
 
 def test_columns_have_a_known_unit_and_say_what_null_means() -> None:
-    for table in tables().values():
-        assert table.meaning, table.name
+    assert all(table.meaning for table in tables().values())
+    for table in (*tables().values(), *views().values()):
         for column in table.columns:
             assert column.unit in dictionary.UNITS, f"{table.name}.{column.name}"
             assert column.meaning.endswith("."), f"{table.name}.{column.name}"
@@ -173,6 +173,10 @@ def test_columns_have_a_known_unit_and_say_what_null_means() -> None:
 def test_times_that_partition_tables_are_columns_without_null() -> None:
     for kind, name in TIMES.items():
         assert tables()[TABLES[kind]].column(name).type == "DateTime64(9, 'UTC')"
+
+
+def test_dictionary_says_what_every_view_is() -> None:
+    assert dictionary.VIEWS.keys() == views().keys()
 
 
 def test_data_dictionary_is_made_from_the_sql() -> None:

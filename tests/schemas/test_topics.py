@@ -3,6 +3,7 @@
 from schemas.registry import NAMES
 from schemas.topics import (
     CHECKPOINTS,
+    COMPACTED,
     DEAD_LETTERS,
     EVENT_KINDS,
     OUTPUT_KINDS,
@@ -41,6 +42,13 @@ def test_planned_topics_differ_in_partitions_and_retention_by_kind() -> None:
     assert (by_name["raw.kraken"].partitions, by_name["trades"].partitions) == (3, 5)
     assert by_name["raw.kraken"].config["retention.ms"] == "7200000"
     assert by_name["trades"].config["retention.ms"] == "14400000"
+
+
+def test_only_what_is_remembered_by_key_is_compacted() -> None:
+    compacted = {plan.name for plan in _plans() if plan.config["cleanup.policy"] == "compact"}
+
+    assert compacted == set(COMPACTED) == {"receipts", "silences"}
+    assert all("retention.ms" not in plan.config for plan in _plans() if plan.name in compacted)
 
 
 def test_planned_topics_with_prefix_carry_it_and_are_recognised() -> None:

@@ -4,6 +4,12 @@
 Nothing here reads the environment or a file at import, and nothing connects to anything.
 """
 
+from infra.runtime.settings.notify import (
+    MaintenanceSettings,
+    NotifySettings,
+    ReceiverSettings,
+    SilenceSettings,
+)
 from infra.runtime.settings.reading import SettingsError, find_file, load
 from infra.runtime.settings.sections import (
     ClickHouseSettings,
@@ -12,23 +18,27 @@ from infra.runtime.settings.sections import (
     ProcessorSettings,
     ProducerSettings,
     RuntimeSettings,
-    Secret,
     Settings,
     SinkSettings,
     TopicSettings,
 )
+from infra.runtime.settings.values import Secret
 from infra.runtime.settings.writing import effective, to_toml
 
 __all__ = [
     "ClickHouseSettings",
     "ExchangeSettings",
     "KafkaSettings",
+    "MaintenanceSettings",
+    "NotifySettings",
     "ProcessorSettings",
     "ProducerSettings",
+    "ReceiverSettings",
     "RuntimeSettings",
     "Secret",
     "Settings",
     "SettingsError",
+    "SilenceSettings",
     "SinkSettings",
     "TopicSettings",
     "effective",

@@ -4,7 +4,7 @@ from typing import Any
 
 import msgspec.inspect as inspect
 
-from infra.runtime.settings.sections import Secret
+from infra.runtime.settings.values import Secret
 
 
 def allowed(annotation: Any) -> str:
@@ -22,6 +22,11 @@ def _words(kind: inspect.Type) -> str:
             return f"whole number{_limits(least, most)}"
         case inspect.StrType(min_length=least):
             return "text, not empty" if least else "text"
+        case inspect.DictType():
+            return "tables"
+        case inspect.UnionType(types=types):
+            (inner,) = (each for each in types if not isinstance(each, inspect.NoneType))
+            return _words(inner)
         case inspect.LiteralType(values=values):
             return "one of " + ", ".join(str(value) for value in values)
         case inspect.VarTupleType(item_type=item):

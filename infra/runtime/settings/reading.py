@@ -15,13 +15,9 @@ from typing import Any, Final, TypeVar, get_args, get_origin
 import msgspec
 
 from infra.runtime.settings.allowed import allowed
-from infra.runtime.settings.sections import (
-    ExchangeSettings,
-    KafkaSettings,
-    Secret,
-    Section,
-    Settings,
-)
+from infra.runtime.settings.notify import MaintenanceSettings, NotifySettings, SilenceSettings
+from infra.runtime.settings.sections import ExchangeSettings, KafkaSettings, Settings
+from infra.runtime.settings.values import Secret, Section
 
 FILE_VARIABLE: Final = "STREAMGAUGE_CONFIG"
 """Names the settings file, for this process and the ones that it starts."""
@@ -31,6 +27,8 @@ USUAL_FILES: Final = ("streamgauge.toml", "var/run.toml")
 """Looked for in the working folder; a running `streamgauge run` writes the second."""
 
 _EXCHANGE_NAME: Final = re.compile(r"[a-z][a-z0-9_]{0,30}")
+_NAME: Final = re.compile(r"(?=.{1,40}$)[a-z][a-z0-9]*(_[a-z0-9]+)*")
+_MATCHERS: Final = ("exchanges", "shards", "channels", "symbols", "kinds", "severities")
 _AnySection = TypeVar("_AnySection", bound=Section)
 
 
@@ -89,14 +87,16 @@ def find_file(
 
 def is_secret(key: str) -> bool:
     """Say whether a key such as `kafka.sasl_password` is a secret."""
-    section, _, name = key.partition(".")
-    sections = {field.name: field.type for field in msgspec.structs.fields(Settings)}
-    table = sections.get(section)
-    if not (isinstance(table, type) and issubclass(table, Section)):
-        return False
-    return any(
-        field.name == name and field.type is Secret for field in msgspec.structs.fields(table)
-    )
+    annotation: Any = Settings
+    for name in key.split("."):
+        if get_origin(annotation) is dict:
+            annotation = get_args(annotation)[1]
+        elif isinstance(annotation, type) and issubclass(annotation, Section):
+            fields = {field.name: field.type for field in msgspec.structs.fields(annotation)}
+            annotation = fields.get(name)
+        else:
+            return False
+    return annotation is Secret
 
 
 def _parsed(path: Path) -> dict[str, Any]:
@@ -127,6 +127,10 @@ def _section(cls: type[_AnySection], tree: Any, path: tuple[str, ...], source: s
     for key in table:
         if key not in fields:
             raise _unknown((*path, key), table[key], list(fields), source)
+    for key, field in fields.items():
+        if field.required and key not in table:
+            key = ".".join((*path, key))
+            raise SettingsError(key, "is missing", allowed=allowed(field.type), source=source)
     values = {
         key: _value(fields[key].type, value, (*path, key), source) for key, value in table.items()
     }
@@ -139,8 +143,7 @@ def _value(annotation: Any, value: Any, path: tuple[str, ...], source: str) -> A
     if get_origin(annotation) is dict:
         inner = get_args(annotation)[1]
         table = _table(value, path, source)
-        if inner is ExchangeSettings:
-            _check_exchange_names(table, source)
+        _check_names(table, path, source, is_exchanges=inner is ExchangeSettings)
         return {key: _value(inner, each, (*path, key), source) for key, each in table.items()}
     if annotation is Secret:
         return _secret(value, path, source)
@@ -197,14 +200,20 @@ def _unknown(path: tuple[str, ...], value: Any, known: list[str], source: str) -
     )
 
 
-def _check_exchange_names(table: dict[str, Any], source: str) -> None:
+def _check_names(
+    table: dict[str, Any], path: tuple[str, ...], source: str, *, is_exchanges: bool
+) -> None:
     for name in table:
-        # The name is part of a topic's name and of every row.
-        if not _EXCHANGE_NAME.fullmatch(name):
+        # An exchange's name is part of a topic's name and of every row. Other names may stand in a
+        # variable, where two underscores divide.
+        if not (_EXCHANGE_NAME if is_exchanges else _NAME).fullmatch(name):
+            limit = (
+                "_, all small, at most 31" if is_exchanges else "single _, all small, at most 40"
+            )
             raise SettingsError(
-                f"exchanges.{name[:60]}",
-                "is not the name of an exchange",
-                allowed="a letter, then letters, digits and _, all small, at most 31",
+                ".".join((*path, name[:60])),
+                f"is not the name of {'an exchange' if is_exchanges else 'a table here'}",
+                allowed=f"a letter, then letters, digits and {limit}",
                 source=source,
             )
 
@@ -223,11 +232,52 @@ def _check(settings: Settings) -> None:
             settings.producer.backoff_cap_ms,
         ),
         ("sink.retry", settings.sink.retry_initial_ms, settings.sink.retry_cap_ms),
+        ("notify.retry", settings.notify.retry_initial_ms, settings.notify.retry_cap_ms),
     )
     for key, initial, cap in backoffs:
         if cap < initial:
             least = f"at least {key}_initial_ms, {initial}"
             raise SettingsError(f"{key}_cap_ms", f"is {cap}", allowed=least)
+    _check_notify(settings.notify)
+
+
+def _check_notify(notify: NotifySettings) -> None:
+    """Check all but what is secret: only the notifier's own environment holds that."""
+    for name, receiver in notify.receivers.items():
+        key = f"notify.receivers.{name}.url"
+        if receiver.kind == "slack" and receiver.url:
+            advice = "nothing here; whoever knows it may post: set secret_url in the environment"
+            raise SettingsError(key, "would stand in the file", allowed=advice)
+        if receiver.kind == "alertmanager" and receiver.url.rstrip("/").endswith("/alerts"):
+            problem = "has the path of the interface"
+            raise SettingsError(key, problem, allowed="the address before /api/v2/alerts")
+    for name, silence in notify.silences.items():
+        _check_silence(f"notify.silences.{name}", silence)
+    for name, window in notify.maintenance.items():
+        _check_window(f"notify.maintenance.{name}", window)
+
+
+def _check_silence(key: str, silence: SilenceSettings) -> None:
+    if not any(getattr(silence, name) for name in _MATCHERS):
+        raise SettingsError(key, "matches nothing", allowed=f"one of {', '.join(_MATCHERS)}")
+    if not silence.reason:
+        raise SettingsError(f"{key}.reason", "is empty", allowed="why it is silent")
+    if silence.ends is None:
+        raise SettingsError(f"{key}.ends", "is missing", allowed="the time when it ends")
+    if silence.starts is not None and silence.starts >= silence.ends:
+        raise SettingsError(f"{key}.ends", "is not after its start", allowed="a later time")
+
+
+def _check_window(key: str, window: MaintenanceSettings) -> None:
+    once = (window.starts is not None, window.ends is not None)
+    weekly = (bool(window.weekdays), bool(window.at), bool(window.minutes))
+    if (any(once), any(weekly)) not in ((True, False), (False, True)) or not (
+        all(once) or all(weekly)
+    ):
+        allowed = "starts and ends, or weekdays, at and minutes"
+        raise SettingsError(key, "is neither once nor weekly", allowed=allowed)
+    if window.starts is not None and window.ends is not None and window.starts >= window.ends:
+        raise SettingsError(f"{key}.ends", "is not after its start", allowed="a later time")
 
 
 def _check_kafka(kafka: KafkaSettings) -> None:

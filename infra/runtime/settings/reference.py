@@ -11,15 +11,15 @@ from typing import Any, get_args, get_origin
 
 import msgspec
 
-from infra.runtime.settings import sections
 from infra.runtime.settings.allowed import allowed
 from infra.runtime.settings.reading import PREFIX, USUAL_FILES
-from infra.runtime.settings.sections import Secret, Section, Settings
+from infra.runtime.settings.sections import Settings
+from infra.runtime.settings.values import Secret, Section
 
 _OPENING = f"""\
 # Settings
 
-Made by `make docs` from `infra/runtime/settings/sections.py`; do not edit.
+Made by `make docs` from `infra/runtime/settings/sections.py` and `notify.py`; do not edit.
 
 One TOML file and the environment, read once when a command starts. The file is the one that
 `--config` names, else the one in `STREAMGAUGE_CONFIG`, else the first of
@@ -38,12 +38,20 @@ command before it connects to anything.
 def reference() -> str:
     """Return the text of `docs/settings.md`."""
     parts = [_OPENING]
-    for field in msgspec.structs.fields(Settings):
-        name, section = field.name, field.type
-        if get_origin(section) is dict:
-            name, section = f"{name}.<name>", get_args(section)[1]
+    for name, section in tables():
         parts.append(f"\n## [{name}]\n\n{inspect.getdoc(section)}\n\n{_table(section)}")
     return "".join(parts)
+
+
+def tables(above: type[Section] = Settings, path: str = "") -> Iterator[tuple[str, type[Section]]]:
+    """Yield every table of a settings file and its section, in the order of the reference."""
+    for field in msgspec.structs.fields(above):
+        name, section = f"{path}{field.name}", field.type
+        if get_origin(section) is dict:
+            name, section = f"{name}.<name>", get_args(section)[1]
+        if isinstance(section, type) and issubclass(section, Section):
+            yield name, section
+            yield from tables(section, f"{name}.")
 
 
 def texts(section: type[Section]) -> dict[str, str]:
@@ -55,6 +63,8 @@ def _table(section: type[Section]) -> str:
     described = texts(section)
     rows = ["| key | allowed | default | unit and effect |", "|---|---|---|---|"]
     for field in msgspec.structs.fields(section):
+        if get_origin(field.type) is dict:
+            continue
         default = _default(field)
         cells = (f"`{field.name}`", allowed(field.type), default, described[field.name])
         rows.append("| " + " | ".join(cell.replace("|", "\\|") for cell in cells) + " |")
@@ -62,21 +72,19 @@ def _table(section: type[Section]) -> str:
 
 
 def _default(field: msgspec.structs.FieldInfo) -> str:
+    if field.required:
+        return "none: needed"
     value: Any = field.default if field.default_factory is msgspec.NODEFAULT else ""
-    if value in ("", ()) or isinstance(value, Secret):
+    if value in ("", (), None) or isinstance(value, Secret):
         return "empty"
     return f"`{str(value).lower() if isinstance(value, bool) else value}`"
 
 
 def _texts(section: type[Section]) -> Iterator[tuple[str, str]]:
     # Python keeps no docstrings of fields; they stand in the source, each under its field.
-    tree = ast.parse(inspect.getsource(sections))
-    body = next(
-        node.body
-        for node in tree.body
-        if isinstance(node, ast.ClassDef) and node.name == section.__name__
-    )
-    for field, under in pairwise(body):
+    (node,) = ast.parse(inspect.getsource(section)).body
+    assert isinstance(node, ast.ClassDef)
+    for field, under in pairwise(node.body):
         match field, under:
             case (
                 ast.AnnAssign(target=ast.Name(id=name)),

@@ -5,7 +5,8 @@ from typing import Any
 import msgspec
 import tomli_w
 
-from infra.runtime.settings.sections import Secret, Section, Settings
+from infra.runtime.settings.sections import Settings
+from infra.runtime.settings.values import Secret, Section
 
 
 def effective(settings: Settings) -> dict[str, Any]:
@@ -30,7 +31,8 @@ def _plain(value: Any) -> Any:
         return list(value)
     if isinstance(value, Secret):
         return "***" if value else ""
-    return value
+    # TOML has no word for nothing.
+    return "" if value is None else value
 
 
 def _changed(section: Section) -> dict[str, Any]:
@@ -40,9 +42,10 @@ def _changed(section: Section) -> dict[str, Any]:
         if isinstance(value, Section):
             if inner := _changed(value):
                 tree[field.name] = inner
-        elif field.name == "exchanges":
+        elif isinstance(value, dict):
             # A table that is there says something even when every key is at its default.
-            tree[field.name] = {name: _changed(each) for name, each in value.items()}
+            if value:
+                tree[field.name] = {name: _changed(each) for name, each in value.items()}
         elif value != field.default and value != {} and not isinstance(value, Secret):
             tree[field.name] = _plain(value)
     return tree

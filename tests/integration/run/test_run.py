@@ -50,6 +50,20 @@ def test_run_twice_in_one_folder_stores_the_truth_and_continues(tmp_path: Path) 
         assert report["lag"] == {"raw": 0, "events": 0}
         assert report["frames"] > report["trades"] > 0
     assert second["rows"]["trades"] == first["trades"] + second["trades"]
+    said = reported(tmp_path)
+    assert "36 streams of binance, deribit and kraken were recorded" in said
+    assert "What the sinks have read from Kafka is stored once" in said
+
+
+def reported(folder: Path) -> str:
+    """Return what `streamgauge report` says of what a run has left."""
+    environment = {k: v for k, v in os.environ.items() if not k.startswith("STREAMGAUGE")}
+    command = [sys.executable, "-m", "streamgauge", "report", "--text", "--folder", str(folder)]
+    done = subprocess.run(
+        command, capture_output=True, text=True, timeout=DEADLINE_S, cwd=folder, env=environment
+    )
+    assert done.returncode == 0, done.stderr
+    return " ".join(done.stdout.split())
 
 
 @pytest.mark.timeout(600)

@@ -77,7 +77,7 @@ def expected_rows(kind: str, events: Events, raw_partition: int, raw_offset: int
 
 def rows_sql(table: str) -> str:
     """Return the query for whole rows, but for the time of storing, with times as ns."""
-    columns = [column for column in tables()[table].columns if column.name != "ts_stored"]
+    columns = [column for column in tables()[table].columns if not column.default]
     values = ", ".join(
         f"toUnixTimestamp64Nano({column.name})" if "DateTime64" in column.type else column.name
         for column in columns
@@ -87,7 +87,7 @@ def rows_sql(table: str) -> str:
 
 def named(table: str, values: tuple[Any, ...]) -> Row:
     """Return a row that `rows_sql` found, by column."""
-    names = [column.name for column in tables()[table].columns if column.name != "ts_stored"]
+    names = [column.name for column in tables()[table].columns if not column.default]
     return dict(zip(names, values, strict=True))
 
 

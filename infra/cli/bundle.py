@@ -1,0 +1,160 @@
+"""`streamgauge bundle`: one incident in one file, which replays to its alert with nothing else.
+
+Arguments, and the members of the file that are for people; the rest is `processors.bundle`,
+`processors.capture` and `processors.bundle_file`.
+"""
+
+import asyncio
+import re
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+import msgspec
+
+from infra.cli.failures import Failure
+from infra.cli.incident_text import incident_text
+from infra.runtime.settings import Settings
+from streamgauge import __version__
+
+if TYPE_CHECKING:
+    from processors.bundle import Bundle, Recomputed
+
+_FACTS = {"stability": "seconds.jsonl", "books": "books.jsonl", "faults": "faults.jsonl"}
+"""Kinds of facts that a bundle has as text, and where."""
+
+
+@click.command()
+@click.argument("alert_id", required=False)
+@click.option(
+    "--verify",
+    "file",
+    type=click.Path(exists=True, dir_okay=False, path_type=Path),
+    metavar="FILE",
+    help="Replay a bundle and compare, with nothing but the file.",
+)
+@click.option(
+    "--output",
+    type=click.Path(dir_okay=False, path_type=Path),
+    metavar="FILE",
+    help="Where to write it; incident-….zip in this folder otherwise.",
+)
+@click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")
+@click.pass_obj
+def command(
+    settings: Settings, alert_id: str | None, file: Path | None, output: Path | None, as_json: bool
+) -> None:
+    """Put the incident ALERT_ID into one file, or --verify such a file.
+
+    ALERT_ID is that of the table incidents, or a part of it that only one alert has. The file holds
+    the raw frames of its connection from a warm-up before it to its end (at most ten minutes), what
+    had been written down of the time before, the alert as it was published, and in words and JSON
+    what follows from them: docs/bundles.md. It is taken from Kafka, so the raw records must still
+    be there, and it is replayed before it is written.
+
+    \b
+      streamgauge bundle gap/kraken/kraken-0/A/book/BTC/USD/1795852638391207773-1808
+      streamgauge bundle --verify incident-gap-kraken-….zip
+
+    Exit code 0: the replay gives the published alert, byte for byte; 1: it does not, or there is no
+    such alert or file.
+    """
+    if (alert_id is None) == (file is None):
+        raise click.UsageError("give an ALERT_ID, or --verify FILE")
+    if file is not None:
+        _verify(file, as_json=as_json)
+    else:
+        assert alert_id is not None
+        _make(settings, alert_id, output, as_json=as_json)
+
+
+def _make(settings: Settings, alert_id: str, output: Path | None, *, as_json: bool) -> None:
+    from processors.bundle import differences, recompute
+    from processors.bundle_file import write_bundle
+    from processors.capture import Capture, CaptureError
+
+    try:
+        bundle = asyncio.run(Capture(settings, version=__version__).take(alert_id))
+    except CaptureError as error:
+        raise Failure(str(error), "`SELECT alert_id FROM incidents` lists them.") from error
+    recomputed = recompute(bundle)
+    found = differences(bundle, recomputed)
+    file = output or Path(_name(bundle.about.alert_id))
+    try:
+        size = write_bundle(file, bundle, derived(bundle, recomputed))
+    except OSError as error:
+        raise Failure(f"{file} cannot be written: {error.strerror}") from error
+    if found:
+        found.append(
+            "the settings or the version are others than when it was published"
+            if bundle.about.is_whole
+            else "the log no longer has the whole warm-up before it"
+        )
+    _say(bundle, file, found, size=size, as_json=as_json)
+
+
+def _verify(file: Path, *, as_json: bool) -> None:
+    from core.exchanges import UnknownExchangeError
+    from processors.bundle import differences, recompute
+    from processors.bundle_file import BundleFileError, read_bundle
+    from schemas.registry import CodecError
+
+    try:
+        bundle, members = read_bundle(file)
+        recomputed = recompute(bundle)
+        found = differences(bundle, recomputed)
+    except (BundleFileError, CodecError, UnknownExchangeError) as error:
+        raise Failure(f"{file}: {error}") from error
+    except OSError as error:
+        raise Failure(f"{file} cannot be read: {error.strerror}") from error
+    again = derived(bundle, recomputed)
+    found += [
+        f"{name} does not follow from the raw records"
+        for name in sorted(members.keys() | again.keys())
+        if members.get(name) != again.get(name)
+    ]
+    if found and bundle.about.streamgauge != __version__:
+        found.append(f"it was made by version {bundle.about.streamgauge}, this is {__version__}")
+    _say(bundle, file, found, size=file.stat().st_size, as_json=as_json)
+
+
+def derived(bundle: "Bundle", recomputed: "Recomputed") -> dict[str, bytes]:
+    """Return the members for people, by name: all follow from the rest of the bundle."""
+    from infra.cli.facts import outputs
+    from schemas.codec import decode_output
+
+    lines: dict[str, list[bytes]] = {name: [] for name in _FACTS.values()}
+    for kind, value in recomputed.outputs:
+        if kind in _FACTS:
+            facts = outputs(decode_output(kind, value))
+            lines[_FACTS[kind]] += [msgspec.json.encode(fact) + b"\n" for fact in facts]
+    members = {name: b"".join(found) for name, found in lines.items()}
+    return members | {"README.txt": incident_text(bundle, recomputed).encode()}
+
+
+def _name(alert_id: str) -> str:
+    return f"incident-{re.sub(r'[^A-Za-z0-9.]+', '-', alert_id)}.zip"
+
+
+def _say(bundle: "Bundle", file: Path, found: list[str], *, size: int, as_json: bool) -> None:
+    about = bundle.about
+    if as_json:
+        outcome = {
+            "equal": not found,
+            "alert_id": about.alert_id,
+            "file": str(file),
+            "bytes": size,
+            "raw_records": len(bundle.raw),
+            "resolves": about.resolves,
+            "differences": found,
+        }
+        click.echo(msgspec.json.encode(outcome))
+    else:
+        click.echo(f"{about.alert_id}\n{file}: {len(bundle.raw)} raw records, {size:,} bytes")
+        for difference in found:
+            click.echo(click.style(difference, fg="red"))
+        until = "opening and resolution" if about.resolves else "opening"
+        verdict = f"replays to its {until}, byte for byte"
+        click.echo(click.style("does not replay", fg="red") if found else verdict)
+    sys.exit(1 if found else 0)
