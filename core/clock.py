@@ -87,7 +87,8 @@ class VenueClock(msgspec.Struct, array_like=True):
         merged = Interval(max(low, before.low), min(high, before.high), received)
         if merged.low <= merged.high:
             self.known = merged
-            departure = self._drifted(fresh)
+            # Of a clock that runs away, the bound on that side is true of all answers so far.
+            departure = self._drifted(merged)
             self._remember(merged)
             return departure
         least = max(fresh.low - before.high, before.low - fresh.high)
@@ -125,11 +126,11 @@ class VenueClock(msgspec.Struct, array_like=True):
             self.history.append(interval)
             del self.history[:-HISTORY]
 
-    def _drifted(self, fresh: Interval) -> Departure | None:
+    def _drifted(self, now: Interval) -> Departure | None:
         """Compare with every interval of the past, each as it was: drift shows in the long run."""
         for past in self.history:
-            since = fresh.mono - past.mono
-            least = max(fresh.low - past.high, past.low - fresh.high)
+            since = now.mono - past.mono
+            least = max(now.low - past.high, past.low - now.high)
             if least >= STEP_LEAST_NS + since * RUNAWAY_PPM // 1_000_000:
                 # The past is kept: as long as the clock runs away, every answer shows it.
                 return Departure(least, since, is_step=False)

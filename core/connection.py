@@ -43,7 +43,7 @@ class SessionSettings(msgspec.Struct, frozen=True):
 
     guard: GuardSettings = GuardSettings()
     silence_ns: int = 0
-    ping_interval_ns: int = 4_000_000_000
+    ping_interval_ns: int = 3_000_000_000
     acknowledge_timeout_ns: int = 10_000_000_000
     acknowledge_cap_ns: int = 300_000_000_000
     farewell_ns: int = 2_000_000_000

@@ -69,7 +69,8 @@ def _unusual(
             continue
         # The median moves once more than half of its windows have.
         lasted_ns = (window // 2 + 1) * second.window_ns
-        is_waiting = clock_age_ns is not None and clock_age_ns > lasted_ns
+        # A question that left in the first of them may have been answered before it began.
+        is_waiting = clock_age_ns is not None and clock_age_ns > lasted_ns - second.window_ns
         if kind is AlertKind.LATENCY and not is_open and is_waiting:
             # The venue's clock may have been set: its next answer will tell.
             continue

@@ -148,7 +148,7 @@ class ProducerSettings(Section, frozen=True, kw_only=True):
     """Longest wait for a socket to open, ms."""
     request_timeout_ms: Annotated[int, Meta(ge=100, le=600_000)] = 10_000
     """Longest wait for the answer to a REST or socket request, ms."""
-    ping_interval_ms: Annotated[int, Meta(ge=1_000, le=600_000)] = 4_000
+    ping_interval_ms: Annotated[int, Meta(ge=1_000, le=600_000)] = 3_000
     """How often the round trip to an exchange is measured and its clock read, ms. A rise of the
     latency is told from a clock that was set by the next answer."""
     silence_timeout_ms: Annotated[int, Meta(ge=0, le=3_600_000)] = 0

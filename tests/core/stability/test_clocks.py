@@ -1,4 +1,4 @@
-"""Clocks that are set, on a connection whose venue tells its time every four seconds."""
+"""Clocks that are set, on a connection whose venue tells its time every three seconds."""
 
 from copy import deepcopy
 
@@ -13,7 +13,7 @@ from tests.core.speakers import START_MS
 from tests.core.stability.test_connection import LEARNED_S, MS, NS, Wire
 
 OPEN = Phase.OPEN
-EVERY_S = 4
+EVERY_S = 3
 
 
 class AskingWire(Wire):
@@ -27,7 +27,7 @@ class AskingWire(Wire):
         super().__init__()
 
     def live(self, seconds: int) -> list[tuple[Phase, AlertKind, str, str]]:
-        """Let time pass, pinging every four seconds of it."""
+        """Let time pass, pinging every three seconds of it."""
         before = len(self.alerts)
         for _ in range(seconds):
             if self.asks and self.ms // 1000 % EVERY_S == 0:
