@@ -25,6 +25,8 @@ from infra.chaos.live_faults import (
 )
 from infra.chaos.rehearsal import Plan, Played
 
+CATCH_UP_S: Final = 45.0
+"""How long producers and workers may take to be where they were before our servers were hurt."""
 SETTLE_S: Final = 300.0
 """How long a connection may take to be well again before it is hurt again."""
 REST_S: Final = 10.0
@@ -157,6 +159,8 @@ class _Campaign:
         await fault.act(live)
         for injection in own:
             injection.ts_end = time.time_ns()
+        # What happened meanwhile is still to be read; only then is it known what is open.
+        await asyncio.sleep(CATCH_UP_S)
         self._count(fault.name)
 
     async def settled(self, live: LivePipeline, connections: list[Connection]) -> None:
