@@ -10,6 +10,7 @@ needs a new session.
 
 from collections.abc import Callable, Iterable, Sequence
 from enum import Enum
+from typing import Final
 
 import msgspec
 
@@ -36,6 +37,9 @@ from core.protocol import (
 )
 from core.told import Told
 from core.wire import PAYLOAD_MAX
+
+PING_PATIENCE_NS: Final = 10_000_000_000
+"""How long a ping may wait for its answer before another one is measured in its place."""
 
 
 class SessionSettings(msgspec.Struct, frozen=True):
@@ -226,7 +230,9 @@ class Session:
             actions.append(Record(FrameKind.PLAN, self._plan))
         if now >= self._ping_at:
             self._ping_at = now + self._settings.ping_interval_ns
-            self._ping(now, actions)
+            # A round trip of longer than the interval is to be measured, too.
+            if all(now - sent >= PING_PATIENCE_NS for sent in self._pings.values()):
+                self._ping(now, actions)
             time_path = self.exchange.endpoints.time
             if time_path and not self._asks_time:
                 self._asks_time = True
