@@ -23,8 +23,8 @@ SILENT_S: Final = 300.0
 """For so long most detectors say nothing; clean time is counted from then on."""
 SETTLE_S: Final = 300.0
 """How long a world may take to be well again after a fault before the next one is injected."""
-WORLD_INJECTIONS: Final = 120
-CLEAN_WORLD_HOURS: Final = 4.0
+WORLD_INJECTIONS: Final = 60
+CLEAN_WORLD_HOURS: Final = 2.0
 CALM: Final = 5, 9.0
 """Symbols, and book events a second of all of them, of worlds whose faults are no silences."""
 SHAPES: Final = (BUSY, (24, 8.0), (40, 8.0))

@@ -511,3 +511,15 @@ def test_latency_that_comes_and_goes_does_not_become_usual(wire: Wire) -> None:
 
     kinds = [(a.phase, a.kind) for a in wire.alerts]
     assert kinds == [(OPEN, AlertKind.LATENCY), (RESOLVE, AlertKind.LATENCY)] * 10
+
+
+def test_time_of_late_messages_is_no_latency_and_no_jitter(wire: Wire) -> None:
+    for _ in range(8):
+        wire.latency_ms = 900
+        overtaken = wire.speaker.trade("SOL_USDC")
+        wire.latency_ms = 20
+        wire.speak("trade", "SOL_USDC")
+        wire.add(FrameKind.RECEIVED, overtaken)
+        wire.live(1)
+
+    assert [(a.phase, a.kind) for a in wire.alerts] == [(OPEN, AlertKind.REORDERING)]
