@@ -27,6 +27,10 @@ SETTLING_NS: Final = 10_000_000_000
 _NEVER: Final = 1 << 62
 _ROOT: Final = (CONNECTION, "")
 _POOL: Final = (DATA, "")
+HEALING_NS: Final = 60_000_000_000
+"""For so long after an outage a book that it broke may take to come back, and be silent meanwhile:
+an answer that was lost is asked for again after ten seconds, and then ever later."""
+_HEALING: Final = frozenset({AlertKind.BOOK_DOWN, AlertKind.STREAM_SILENCE})
 _LOSSES: Final = frozenset({AlertKind.GAP, AlertKind.CHECKSUM})
 """What the first message after an outage shows of it."""
 _FOLLOWING_AN_OPENING: Final = frozenset(
@@ -191,6 +195,8 @@ class ConnectionStability:
             shown.update(health.incidents.open)
         if second.frames:
             health.is_unheard = False
+        is_whole = second.live_ns >= second.window_ns
+        health.unhealed_ns = 0 if is_whole else max(health.unhealed_ns - second.window_ns, 0)
         for kind, incident in health.incidents.pass_time(second.window_ns, shown):
             self._emit(Phase.RESOLVE, kind, stream, incident, value=incident.worst, detail="")
         return second
@@ -222,6 +228,8 @@ class ConnectionStability:
                 # What is open again and brings nothing is not well again; nor is a symbol of which
                 # one channel is still silent. A connection is, whatever a single symbol does.
                 explanation.clean_ns = 0
+            return
+        if health.unhealed_ns > 0 and finding.kind in _HEALING:
             return
         is_settling = self.of(_ROOT).open_ns < SETTLING_NS
         if is_settling and finding.kind in _FOLLOWING_AN_OPENING:
@@ -276,11 +284,16 @@ class ConnectionStability:
     def _expect_losses(self, stream: Stream, kind: AlertKind) -> None:
         """Note which streams are without messages: what they lose meanwhile shows afterwards."""
         if kind in PARENTS:
-            for health in self.health.values():
-                health.is_unheard = True
+            broken = list(self.health)
         elif kind is AlertKind.STREAM_SILENCE:
-            for channel in (BOOK, TRADES):
-                self.of((channel, stream[1])).is_unheard = True
+            broken = [(BOOK, stream[1]), (TRADES, stream[1])]
+        else:
+            return
+        for each in broken:
+            health = self.of(each)
+            health.is_unheard = True
+            if each[0] == BOOK:
+                health.unhealed_ns = HEALING_NS
 
     def _emit(
         self,
