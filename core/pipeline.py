@@ -221,17 +221,21 @@ class ShardPipeline:
         except DecodeError as error:
             self._undecoded(str(error))
             return
+        facts = self._facts
+        self._instruments.take(messages, frame)
         if messages:
             first = messages[0]
             if type(first) is Delta or type(first) is TradePrint:
                 transit = frame.ts_recv - first.ts_event if first.ts_event else None
-                self._seconds.data.frame(self._facts.number, size, frame.ts_mono, transit)
+                if facts.overtaken or facts.repeated:
+                    # How long that took is no measure of how long messages take.
+                    transit = None
+                self._seconds.data.frame(facts.number, size, frame.ts_mono, transit)
             elif type(first) is Snapshot:
                 # Its time may be that of a change long ago.
-                self._seconds.data.frame(self._facts.number, size, frame.ts_mono, None)
+                self._seconds.data.frame(facts.number, size, frame.ts_mono, None)
             elif type(first) is ServerTime:
-                self._told = self._facts.number, frame.ts_mono, first
-        self._instruments.take(messages, frame)
+                self._told = facts.number, frame.ts_mono, first
 
     def _received_binary(self, frame: Frame) -> None:
         size = len(frame.payload)

@@ -83,6 +83,7 @@ class FrameFault:
         self._left = count
         self._endless = count == 0
         self.over = False
+        self.spares_snapshots = False
         self.on_idle: Callable[[], None] = lambda: None
 
     def apply(self, frame: Frame) -> list[Frame]:
@@ -108,6 +109,7 @@ class FrameFault:
                 entry.symbol is None
                 or (frame.market is not None and frame.market.symbol == entry.symbol)
             )
+            and not (self.spares_snapshots and '"snapshot"' in frame.text)
         )
 
     def change(self, frame: Frame) -> list[Frame]:

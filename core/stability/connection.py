@@ -30,6 +30,10 @@ _NEVER: Final = 1 << 62
 _S: Final = 1_000_000_000
 _ROOT: Final = (CONNECTION, "")
 _POOL: Final = (DATA, "")
+HEALING_NS: Final = 60_000_000_000
+"""For so long after an outage a book that it broke may take to come back, and be silent meanwhile:
+an answer that was lost is asked for again after ten seconds, and then ever later."""
+_HEALING: Final = frozenset({AlertKind.BOOK_DOWN, AlertKind.STREAM_SILENCE})
 _LOSSES: Final = frozenset({AlertKind.GAP, AlertKind.CHECKSUM})
 """What the first message after an outage shows of it."""
 _FOLLOWING_AN_OPENING: Final = frozenset(
@@ -276,6 +280,8 @@ class ConnectionStability:
             shown.update(health.incidents.open)
         if second.frames:
             health.is_unheard = False
+        is_whole = second.frames > 0 and second.live_ns >= second.window_ns
+        health.unhealed_ns = 0 if is_whole else max(health.unhealed_ns - second.window_ns, 0)
         for kind, incident in health.incidents.pass_time(second.window_ns, shown):
             self._emit(Phase.RESOLVE, kind, stream, incident, value=incident.worst, detail="")
         return second
@@ -302,13 +308,16 @@ class ConnectionStability:
         explanation = self._explanation(stream, finding.kind)
         if explanation is not None:
             explanation.children += 1
-            is_silent = finding.kind is AlertKind.STREAM_SILENCE
-            if finding.kind in PARENTS or (is_silent and explanation is self._silence(stream[1])):
+            is_own = finding.kind in (AlertKind.STREAM_SILENCE, AlertKind.BOOK_DOWN)
+            if finding.kind in PARENTS or (is_own and self._outage() is None):
                 # What is open again and brings nothing is not well again; nor is a symbol of which
-                # one channel is still silent. A connection is, whatever a single symbol does.
+                # a channel is still silent, or what has taken a book that is not back. A connection
+                # is, whatever a single symbol does.
                 explanation.clean_ns = 0
             return
         if self._is_by_a_clock(finding):
+            return
+        if health.unhealed_ns > 0 and finding.kind in _HEALING:
             return
         is_settling = self.of(_ROOT).open_ns < SETTLING_NS
         if is_settling and finding.kind in _FOLLOWING_AN_OPENING:
@@ -337,18 +346,22 @@ class ConnectionStability:
 
     def _explanation(self, stream: Stream, kind: AlertKind) -> Incident | None:
         """Return the open incident that one of this kind and stream would be part of."""
+        outage = self._outage() or self._silence(stream[1])
+        if outage is not None:
+            return outage
+        for place in (stream, _ROOT):
+            for cause, incident in self.of(place).incidents.open.items():
+                if cause in EXPLAINED.get(kind, ()):
+                    return incident
+        return None
+
+    def _outage(self) -> Incident | None:
+        """Return the open incident of the connection that all its streams are part of."""
         for parent in (_ROOT, _POOL):
             known = self.health.get(parent)
             incident = known.incidents.explains() if known is not None else None
             if incident is not None:
                 return incident
-        silence = self._silence(stream[1])
-        if silence is not None:
-            return silence
-        for place in (stream, _ROOT):
-            for cause, incident in self.of(place).incidents.open.items():
-                if cause in EXPLAINED.get(kind, ()):
-                    return incident
         return None
 
     def _silence(self, symbol: str) -> Incident | None:
@@ -363,11 +376,16 @@ class ConnectionStability:
     def _expect_losses(self, stream: Stream, kind: AlertKind) -> None:
         """Note which streams are without messages: what they lose meanwhile shows afterwards."""
         if kind in PARENTS:
-            for health in self.health.values():
-                health.is_unheard = True
+            broken = list(self.health)
         elif kind is AlertKind.STREAM_SILENCE:
-            for channel in (BOOK, TRADES):
-                self.of((channel, stream[1])).is_unheard = True
+            broken = [(BOOK, stream[1]), (TRADES, stream[1])]
+        else:
+            return
+        for each in broken:
+            health = self.of(each)
+            health.is_unheard = True
+            if each[0] == BOOK:
+                health.unhealed_ns = HEALING_NS
 
     def _emit(
         self,

@@ -91,6 +91,9 @@ class StreamHealth(msgspec.Struct, array_like=True):
     """Of the connection: how long its socket has been open."""
     is_unheard: bool = False
     """Nothing has come since an outage: what is missing next was lost in it."""
+    unhealed_ns: int = 0
+    """Of a book that was not LIVE for a whole window since an outage: for how much longer that is
+    no trouble of its own."""
     clock: Clocks = msgspec.field(default_factory=Clocks)
     """Of the connection."""
 
@@ -154,9 +157,13 @@ class StreamHealth(msgspec.Struct, array_like=True):
             self.rhythm.add(
                 *(second.frames, second.gap_max_ns, passed_ns),
                 is_pooled=second.channel in POOLED,
-                has_loss=connection.has_loss,
+                has_loss=connection.has_loss or self._is_made_anew(second),
             )
         self._remember_latency(second, connection.clock.correction_ns)
+
+    def _is_made_anew(self, second: StreamSecond) -> bool:
+        """Say whether a book was not LIVE throughout: what is silent then may be our asking."""
+        return second.channel == "book" and second.live_ns < second.window_ns
 
     def _lost_ns(self, second: StreamSecond, is_connected: bool) -> int:
         if not is_connected:

@@ -18,8 +18,10 @@ BUCKETS: Final = 6
 FACTOR: Final = 2.0
 FACTOR_POOLED: Final = 1.7
 FACTOR_EARLY: Final = 4.0
-"""A silence this many times the longest gap is a fault. Where all symbols of a connection are
-pooled, so many gaps were seen that less will do; early on, longer gaps are still to come."""
+FACTORS_THIN: Final = ((1_000, 3.0), (10_000, 2.5))
+"""A silence this many times the longest gap is a fault. The fewer gaps were seen, the more likely a
+much longer one is still to come: early on, and in streams with fewer frames than these. Where all
+symbols of a connection are pooled less will do."""
 LEAST_NS: Final = 1_250_000_000
 """No silence below this is a fault, however dense the stream: time is told once a second."""
 FRAMES_MIN: Final = 50
@@ -57,7 +59,7 @@ class Rhythm(msgspec.Struct, array_like=True):
         calmer market is learned.
         """
         limit = self.limit_ns(is_pooled=is_pooled)
-        self.frames = min(self.frames + frames, FRAMES_MIN)
+        self.frames = min(self.frames + frames, FACTORS_THIN[-1][0])
         self.watched_ns = min(self.watched_ns + passed_ns, EARLY_NS)
         if gap_max_ns is not None and limit is not None:
             if gap_max_ns >= limit and has_loss:
@@ -70,10 +72,15 @@ class Rhythm(msgspec.Struct, array_like=True):
         longest = self.gaps.most()
         if longest is None or self.frames < FRAMES_MIN or self.watched_ns < WATCHED_MIN_NS:
             return None
-        factor = FACTOR_POOLED if is_pooled else FACTOR
+        return max(int(self._factor(is_pooled=is_pooled) * longest), LEAST_NS)
+
+    def _factor(self, *, is_pooled: bool) -> float:
         if self.watched_ns < EARLY_NS:
-            factor = FACTOR_EARLY
-        return max(int(factor * longest), LEAST_NS)
+            return FACTOR_EARLY
+        for frames, factor in FACTORS_THIN:
+            if self.frames < frames:
+                return factor
+        return FACTOR_POOLED if is_pooled else FACTOR
 
     def suspicion(self, silence_ns: int, *, is_pooled: bool = False) -> float | None:
         """Return 2 or less up to half of the limit, 8 at the limit, and more beyond."""

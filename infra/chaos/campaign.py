@@ -17,7 +17,15 @@ from core.stability.alerts import Phase
 from infra.chaos.goals import ALERTS_PER_FAULT, DIAGNOSIS_LEAST
 from infra.chaos.journal import Journal
 from infra.chaos.ledger import Observed
-from infra.chaos.rehearsal import Plan, Played, clean_plans, control_plans, fault_plans, play
+from infra.chaos.rehearsal import (
+    UNDETECTED,
+    Plan,
+    Played,
+    clean_plans,
+    control_plans,
+    fault_plans,
+    play,
+)
 from infra.chaos.scenarios import SCENARIOS, Scenario
 from infra.chaos.score import Outcome, Verdict, class_score, confusion, judge
 
@@ -60,7 +68,7 @@ def _shared_out(scenarios: Sequence[Scenario], injections: int) -> list[tuple[st
 
     Where variants have goals of their own (F1, F7) each gets the whole number.
     """
-    if not any(each.aim is not _nowhere for each in scenarios):
+    if scenarios[0].fault in UNDETECTED:
         injections = -(-injections // UNDETECTED_SHARE)
     wanted = round(injections * SPARE + 0.5)
     if scenarios[0].fault in _EACH_ALONE:
@@ -70,7 +78,6 @@ def _shared_out(scenarios: Sequence[Scenario], injections: int) -> list[tuple[st
 
 
 _EACH_ALONE: Final = frozenset({"F1", "F7"})
-_nowhere = next(each.aim for each in SCENARIOS if each.fault == "F12")
 
 
 def run(

@@ -251,6 +251,8 @@ async def _frames(
         return
     gate.faults.append(fault)
     is_silence = count == 0
+    # What is done to a snapshot shows in other ways than what is done to a change.
+    fault.spares_snapshots = not is_silence
     if not is_silence:
         _watch(stage, entry)
     done = asyncio.Event()
@@ -488,7 +490,7 @@ SCENARIOS: Final = (
         False,
     ),
     Scenario(
-        "F4", "checksum", KRAKEN, stream(_K.CHECKSUM, "book"), frames(Drop, least=1, most=1), False
+        "F4", "checksum", KRAKEN, stream(_K.CHECKSUM, "book"), frames(Drop, least=3, most=5), False
     ),
     Scenario(
         *("F5", "one change", NUMBERED, stream(_K.DUPLICATES, "book")),

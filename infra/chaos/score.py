@@ -106,7 +106,8 @@ def judge(
     verdict = Verdict([], [], false_alarms)
     for injection in injections:
         alerts_of = found.get(id(injection), [])
-        if injection.ts_effect is None and not alerts_of:
+        is_right = all(injection.target.fits(alert) for alert in alerts_of)
+        if injection.ts_effect is None and is_right:
             verdict.without_effect.append(injection)
         else:
             verdict.outcomes.append(_outcome(injection, alerts_of, resolved))

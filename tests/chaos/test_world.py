@@ -180,7 +180,7 @@ def test_clean_world_counts_its_hours_without_the_first_minutes() -> None:
     result = play(Plan(exchange="kraken", seed="x", shape=CALM, clean_s=60.0))
 
     assert result.connection_s == pytest.approx(60.0)
-    assert result.stream_s == pytest.approx(60.0 * 8)
+    assert result.stream_s == pytest.approx(60.0 * (2 + 2 * CALM[0]))
     assert result.alerts == []
 
 

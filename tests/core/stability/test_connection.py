@@ -511,3 +511,50 @@ def test_latency_that_comes_and_goes_does_not_become_usual(wire: Wire) -> None:
 
     kinds = [(a.phase, a.kind) for a in wire.alerts]
     assert kinds == [(OPEN, AlertKind.LATENCY), (RESOLVE, AlertKind.LATENCY)] * 10
+
+
+def test_time_of_late_messages_is_no_latency_and_no_jitter(wire: Wire) -> None:
+    for _ in range(8):
+        wire.latency_ms = 900
+        overtaken = wire.speaker.trade("SOL_USDC")
+        wire.latency_ms = 20
+        wire.speak("trade", "SOL_USDC")
+        wire.add(FrameKind.RECEIVED, overtaken)
+        wire.live(1)
+
+    assert [(a.phase, a.kind) for a in wire.alerts] == [(OPEN, AlertKind.REORDERING)]
+
+
+def test_book_that_an_outage_broke_has_a_minute_to_come_back(wire: Wire) -> None:
+    wire.quiet = set(SYMBOLS)
+    wire.live(4)
+    give_up(wire, "ETH_USDC")
+    wire.quiet = set()
+    wire.live(55)
+    assert [(a.phase, a.kind) for a in wire.alerts] == [
+        (OPEN, AlertKind.SILENCE),
+        (RESOLVE, AlertKind.SILENCE),
+    ]
+    wire.live(20)
+
+    assert (wire.alerts[-1].phase, wire.alerts[-1].kind) == (OPEN, AlertKind.BOOK_DOWN)
+
+
+def test_incident_that_has_taken_a_book_is_open_until_it_is_back(wire: Wire) -> None:
+    wire.change = lambda payload: [payload.replace(b'"bids"', b'"buys"')]
+    wire.speak("change", "ETH_USDC")
+    wire.change = lambda payload: [payload]
+    wire.live(150)
+    wire.renew("ETH_USDC")
+    wire.live(70)
+
+    assert [(a.phase, a.kind) for a in wire.alerts] == [
+        (OPEN, AlertKind.SCHEMA),
+        (RESOLVE, AlertKind.SCHEMA),
+    ]
+
+
+def give_up(wire: Wire, symbol: str) -> None:
+    """Give a book's channel up, with no answer to come."""
+    for text in wire.exchange.unsubscribe(Shard("deribit", "s", (symbol,), 0), 9):
+        wire.add(FrameKind.SENT, text.encode())

@@ -8,7 +8,7 @@ S = 1_000_000_000
 def _learned(gap_ns: int, *, seconds: int = 1800) -> Rhythm:
     rhythm = Rhythm()
     for _ in range(seconds):
-        rhythm.add(S // gap_ns, gap_ns, S)
+        rhythm.add(max(S // gap_ns, 10), gap_ns, S)
     return rhythm
 
 
@@ -94,3 +94,15 @@ def test_pooled_streams_need_less_than_twice_their_longest_gap() -> None:
 
     assert rhythm.limit_ns(is_pooled=True) == 17 * S // 10
     assert rhythm.suspicion(17 * S // 10, is_pooled=True) == 8.0
+
+
+def test_thin_stream_is_given_more_time_the_fewer_gaps_were_seen() -> None:
+    limits = []
+    for frames in (900, 9_000, 18_000):
+        rhythm = Rhythm()
+        for _ in range(1800):
+            rhythm.add(frames // 1800 or 1, S, S)
+        rhythm.frames = min(rhythm.frames, frames)
+        limits.append(rhythm.limit_ns())
+
+    assert limits == [3 * S, 5 * S // 2, 2 * S]
