@@ -63,6 +63,28 @@ def test_socket_that_is_refused_is_opened_again_when_it_can_be() -> None:
     ]
 
 
+def test_socket_that_is_cut_a_hundred_times_comes_back_each_time() -> None:
+    """Concept 2: nobody has to do anything; and each of them is one opening and one resolution."""
+    cuts = 100
+
+    async def act(world: World) -> None:
+        await asyncio.sleep(20.0)
+        for _ in range(cuts):
+            connection = world.connection()
+            assert connection is not None
+            connection.abort()
+            await asyncio.sleep(1.0)
+            assert await world.until_well(120.0)
+
+    world = rehearse(drawn("binance", "1", symbols=1, rate=1.0), act)
+
+    kinds = [(each.alert.phase, each.alert.kind) for each in world.alerts]
+    assert kinds == cuts * [
+        (Phase.OPEN, AlertKind.DISCONNECTED),
+        (Phase.RESOLVE, AlertKind.DISCONNECTED),
+    ]
+
+
 def test_way_that_swallows_the_handshake_ends_in_another_attempt() -> None:
     async def act(world: World) -> None:
         world.way.up.cut()
