@@ -111,7 +111,7 @@ def test_report_is_shown_with_what_is_missed(capsys: pytest.CaptureFixture[str])
 @pytest.mark.parametrize(
     ("arguments", "problem"),
     [
-        ((), "only the fast mode is there"),
+        (("--injections", "0"), "nothing to play"),
         (("--fast", "--class", "F16"), "'F16' is not one of"),
         (("--fast", "--jobs", "0"), "0 is not in the range"),
         (
