@@ -261,6 +261,27 @@ def test_silence_of_all_books_with_live_heartbeats_is_told_from_a_dead_socket(wi
     ]
 
 
+def test_silence_of_all_is_told_as_such_by_the_symbol_whose_rhythm_is_the_densest(
+    wire: Wire,
+) -> None:
+    """An outage before has taught all symbols together a longer gap than one of them has."""
+    pool = wire.pipeline._stability.of(("data", ""))
+    pool.rhythm.gaps.buckets[-1] = 60 * NS
+    wire.quiet = set(SYMBOLS)
+    beat = b'{"jsonrpc":"2.0","method":"heartbeat","params":{"type":"heartbeat"}}'
+    for _ in range(20):
+        wire.add(FrameKind.RECEIVED, beat)
+        wire.live(1)
+    wire.quiet = set()
+    wire.live(60)
+
+    assert [(a.phase, a.kind, a.channel) for a in wire.alerts] == [
+        (OPEN, AlertKind.DATA_SILENCE, "data"),
+        (RESOLVE, AlertKind.DATA_SILENCE, "data"),
+    ]
+    assert wire.alerts[0].threshold < 20
+
+
 def test_silent_symbol_is_its_own_and_no_other(wire: Wire) -> None:
     """Concept 10."""
     wire.quiet = {"SOL_USDC"}
