@@ -31,8 +31,6 @@ _NEVER: Final = 1 << 62
 _S: Final = 1_000_000_000
 _ROOT: Final = (CONNECTION, "")
 _POOL: Final = (DATA, "")
-ALL_SILENT_SHARE: Final = 2 / 3
-"""All symbols are silent if none has spoken for this share of the time for which one has not."""
 HEALING_NS: Final = 60_000_000_000
 """For so long after an outage a book that it broke may take to come back, and be silent meanwhile:
 an answer that was lost is asked for again after ten seconds, and then ever later."""
@@ -296,26 +294,19 @@ class ConnectionStability:
     def _placed(self, stream: Stream, finding: Finding) -> tuple[Stream, Finding]:
         """Return the evidence with the stream that it is about.
 
-        Where no other symbol has spoken for about as long, or for longer than was ever seen, it is
-        the market data that is missing; where not even heartbeats have come, it is the socket that
-        is silent.
+        Where no other symbol has spoken either, for longer than was ever seen, it is the market
+        data that is missing; where not even heartbeats have come, it is the socket that is silent.
         """
         is_own = AlertKind.STREAM_SILENCE in self.of(stream).incidents.open
         is_stream = finding.kind is AlertKind.STREAM_SILENCE and not is_own
-        if is_stream and self._are_all_silent(finding.value * 1e9):
+        longest_ns = self.of(_POOL).rhythm.gaps.most() or 0
+        if is_stream and self._pool_silent_ns >= max(longest_ns, LEAST_NS):
             stream, finding = _POOL, msgspec.structs.replace(finding, kind=AlertKind.DATA_SILENCE)
         is_new = AlertKind.SILENCE not in self.of(_ROOT).incidents.open
         is_data = finding.kind is AlertKind.DATA_SILENCE and is_new
         if is_data and self._silent_ns >= finding.threshold * 1e9:
             stream, finding = _ROOT, msgspec.structs.replace(finding, kind=AlertKind.SILENCE)
         return stream, finding
-
-    def _are_all_silent(self, silent_ns: float) -> bool:
-        """Say whether all symbols are silent, where one of them has been for `silent_ns`."""
-        longest_ns = self.of(_POOL).rhythm.gaps.most()
-        about_ns = silent_ns * ALL_SILENT_SHARE
-        least_ns = about_ns if longest_ns is None else min(about_ns, longest_ns)
-        return self._pool_silent_ns >= max(least_ns, LEAST_NS)
 
     # -- incidents --
 

@@ -24,7 +24,7 @@ from aiokafka import AIOKafkaConsumer, TopicPartition
 from core.events import AlertBatch
 from core.exchanges import exchanges
 from core.frames import Frame, FrameKind
-from core.protocol import DecodeError, Delta, Shard, Snapshot, TradePrint
+from core.protocol import DecodeError, Delta, Shard, Snapshot, TradePrint, Unsubscribed
 from core.stability.alerts import Alert, Phase
 from infra.chaos.ledger import Injection, Observed
 from infra.chaos.proxy import Path as Route
@@ -47,6 +47,8 @@ from schemas.topics import event_topic, raw_topic
 SYMBOLS: Final = 12
 """Of each venue."""
 SYMBOLS_PER_SHARD: Final = 3
+BOOK_DEPTH: Final = 10
+"""Kraken's checksum is of the best ten levels: what is wrong below them nobody can see."""
 RATE: Final = 120.0
 """Book events a second of all venues."""
 SNAPSHOT_S: Final = 60
@@ -159,9 +161,10 @@ class LivePipeline:
                 rest_url=venue.rest_url,
                 symbols=venue.symbols,
                 symbols_per_shard=SYMBOLS_PER_SHARD,
+                book_depth=BOOK_DEPTH,
             )
             planned = exchanges()[name].plan(
-                venue.symbols, per_shard=SYMBOLS_PER_SHARD, book_depth=25
+                venue.symbols, per_shard=SYMBOLS_PER_SHARD, book_depth=BOOK_DEPTH
             )
             self.shards |= {(name, shard.name): shard for shard in planned}
         self._settings = Settings(
@@ -243,7 +246,8 @@ class LivePipeline:
         """Find the frames that first showed the faults of single frames, and note their time.
 
         `ts_effect` of these is when the venue touched the first frame; what shows it is the next
-        frame of the stream that arrives.
+        frame of the stream that arrives. None where the book was just being renewed: then nobody
+        could see anything.
         """
         sought: dict[str, list[Injection]] = {}
         for each in injections:
@@ -253,26 +257,34 @@ class LivePipeline:
             await self._first_effects(exchange, own)
 
     async def _first_effects(self, exchange: str, injections: list[Injection]) -> None:
-        decode = exchanges()[exchange].decode
-        found: dict[int, int] = {}
-        async for frame in self._received(exchange):
+        venue = exchanges()[exchange]
+        found: dict[int, int | None] = {}
+        renewed: set[str] = set()
+        async for frame in self._frames(exchange):
+            if frame.kind is FrameKind.SENT:
+                sent = venue.decode_sent(frame.payload)
+                renewed |= {each.symbol for each in sent if isinstance(each, Unsubscribed)}
+                continue
             due = [
                 each
                 for each in injections
                 if id(each) not in found and frame.ts_recv >= (each.ts_effect or 0)
             ]
-            if not due:
+            if not due and not renewed:
                 continue
             with contextlib.suppress(DecodeError):
-                streams = {_stream(message) for message in decode(frame.payload)}
+                messages = venue.decode(frame.payload)
+                streams = {_stream(message) for message in messages}
                 for each in due:
                     if any((channel, each.symbol) in streams for channel in each.channels):
-                        found[id(each)] = frame.ts_recv
+                        is_followed = each.symbol not in renewed or each.channels == ("trades",)
+                        found[id(each)] = frame.ts_recv if is_followed else None
+                renewed -= {each.symbol for each in messages if isinstance(each, Snapshot)}
         for each in injections:
             each.ts_effect = found.get(id(each))
 
-    async def _received(self, exchange: str) -> AsyncIterator[Frame]:
-        """Yield the market data of a raw topic, each partition in order."""
+    async def _frames(self, exchange: str) -> AsyncIterator[Frame]:
+        """Yield what was sent and received at an exchange, each partition in order."""
         topic = raw_topic(exchange)
         async with self._consumer() as consumer:
             partitions = range(self._settings.topics.raw_partitions)
@@ -280,7 +292,7 @@ class LivePipeline:
             bounds = await written_since(consumer, tps, None)
             async for _, record in records(consumer, bounds):
                 for frame in decode_frame_batch(record.value).frames:
-                    if frame.kind is FrameKind.RECEIVED:
+                    if frame.kind in (FrameKind.RECEIVED, FrameKind.SENT):
                         yield frame
 
 

@@ -266,7 +266,8 @@ def test_silence_of_all_is_told_as_such_by_the_symbol_whose_rhythm_is_the_denses
 ) -> None:
     """An outage before has taught all symbols together a longer gap than one of them has."""
     pool = wire.pipeline._stability.of(("data", ""))
-    pool.rhythm.gaps.buckets[-1] = 60 * NS
+    pool.rhythm.gaps.buckets[-1] = 3 * NS
+    assert pool.rhythm.limit_ns(is_pooled=True) == 12 * NS
     wire.quiet = set(SYMBOLS)
     beat = b'{"jsonrpc":"2.0","method":"heartbeat","params":{"type":"heartbeat"}}'
     for _ in range(20):
@@ -279,7 +280,7 @@ def test_silence_of_all_is_told_as_such_by_the_symbol_whose_rhythm_is_the_denses
         (OPEN, AlertKind.DATA_SILENCE, "data"),
         (RESOLVE, AlertKind.DATA_SILENCE, "data"),
     ]
-    assert wire.alerts[0].threshold < 20
+    assert wire.alerts[0].threshold < 12
 
 
 def test_silent_symbol_is_its_own_and_no_other(wire: Wire) -> None:
