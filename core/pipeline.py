@@ -32,14 +32,7 @@ from core.frames import (
 )
 from core.instrument import Instrument
 from core.instruments import Instruments
-from core.protocol import (
-    DecodeError,
-    Delta,
-    Exchange,
-    Shard,
-    Snapshot,
-    TradePrint,
-)
+from core.protocol import DecodeError, Delta, Exchange, Shard, Snapshot, TradePrint
 from core.seconds import Seconds
 from core.stability.connection import ConnectionStability
 from core.wire import PAYLOAD_MAX

@@ -35,9 +35,10 @@ _BUSY_S: Final = 5.0
 """Wait of all lines when the exchange refuses sockets (429) and does not say for how long, s."""
 _BUSY_STATUS: Final = 429
 _TIMER_S_MIN: Final = 0.001
-_READINGS: Final = 5
 _READING_NS: Final = 100_000
-"""Longest time that two clocks, read one after the other, may be apart, ns; and attempts."""
+"""Longest time between two clocks read one after the other, ns; else they are read again."""
+_READINGS: Final = 5
+"""Times that they are read at most."""
 
 
 class LineState(Enum):

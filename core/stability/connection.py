@@ -224,16 +224,6 @@ class ConnectionStability:
             )
             self._strike(_ROOT, found)
 
-    def _is_by_a_clock(self, finding: Finding) -> bool:
-        """Say whether latency is so unusual while a clock is: then it is part of that."""
-        if finding.kind is not AlertKind.LATENCY:
-            return False
-        known = self.of(_ROOT).incidents.open
-        incident = known.get(AlertKind.CLOCK) or known.get(AlertKind.LOCAL_CLOCK)
-        if incident is not None:
-            incident.children += 1
-        return incident is not None
-
     # -- windows --
 
     def window(self, window_ns: int, *, is_blind: bool) -> ConnectionWindow:
@@ -324,8 +314,6 @@ class ConnectionStability:
                 # a channel is still silent, or what has taken a book that is not back. A connection
                 # is, whatever a single symbol does.
                 explanation.clean_ns = 0
-            return
-        if self._is_by_a_clock(finding):
             return
         if health.unhealed_ns > 0 and finding.kind in _HEALING:
             return

@@ -48,6 +48,7 @@ EXPLAINED: Final[Mapping[AlertKind, frozenset[AlertKind]]] = {
     AlertKind.REORDERING: frozenset({AlertKind.GAP, AlertKind.SCHEMA}),
     AlertKind.DUPLICATES: frozenset({AlertKind.REORDERING}),
     AlertKind.CHECKSUM: frozenset({AlertKind.SCHEMA}),
+    AlertKind.LATENCY: frozenset({AlertKind.CLOCK, AlertKind.LOCAL_CLOCK}),
     AlertKind.BOOK_DOWN: frozenset(
         {
             AlertKind.GAP,
@@ -58,8 +59,9 @@ EXPLAINED: Final[Mapping[AlertKind, frozenset[AlertKind]]] = {
         }
     ),
 }
-"""What an open incident of the same stream, or of unreadable frames, explains: a change that cannot
-be read is missing next, and one that was overtaken may have been thought missing or repeated."""
+"""By which open incidents of the same stream, or of the connection, a kind is explained: a change
+that cannot be read is missing next, one that was overtaken may have been thought missing or
+repeated, and latency is the difference of two clocks."""
 SEVERITIES: Final[Mapping[AlertKind, Severity]] = {
     AlertKind.DISCONNECTED: Severity.CRITICAL,
     AlertKind.SILENCE: Severity.CRITICAL,
