@@ -23,8 +23,8 @@ def command(settings: Settings, kinds: tuple[str, ...]) -> None:
     """Write events into ClickHouse, each exactly once, until Ctrl-C.
 
     KIND is trades, books, faults, stability, alerts or dead_letters; without one the worker
-    serves all of them. Workers share the partitions of a topic and take over from one that ends. `/live`,
-    `/ready` and `/metrics` are at runtime.health_port.
+    serves all of them. Workers share the partitions of a topic and take over from one that ends.
+    `/live`, `/ready` and `/metrics` are at runtime.health_port.
     """
     # The clients take a while to import: `streamgauge --help` should not wait for them.
     from infra.runtime.process import run
