@@ -14,6 +14,7 @@ gives the same bytes each time. Nothing is ever unpacked to disk.
 
 import hashlib
 import io
+import re
 import zipfile
 from collections.abc import Iterable, Mapping
 from pathlib import Path
@@ -53,8 +54,15 @@ class BundleFileError(Exception):
     """A file is no bundle, or was changed; the text says where."""
 
 
+def file_name(alert_id: str) -> str:
+    """Return what the bundle of an incident is called where nobody says otherwise."""
+    return f"incident-{re.sub(r'[^A-Za-z0-9.]+', '-', alert_id)}.zip"
+
+
 def write_bundle(file: Path, bundle: Bundle, derived: Mapping[str, bytes]) -> int:
     """Write a bundle with its derived members (name to content); return its size in bytes.
+
+    It is there whole or not at all, whenever its writer is killed.
 
     Raises:
         OSError: the file cannot be written.
@@ -64,10 +72,12 @@ def write_bundle(file: Path, bundle: Bundle, derived: Mapping[str, bytes]) -> in
     members |= {f"{name}.avro": _written(records) for name, records in logs.items()}
     members |= derived
     sums = "".join(f"{_sum(members[name])}  {name}\n" for name in sorted(members))
-    with zipfile.ZipFile(file, "w", zipfile.ZIP_DEFLATED, compresslevel=9) as archive:
+    part = file.with_name(f"{file.name}.part")
+    with zipfile.ZipFile(part, "w", zipfile.ZIP_DEFLATED, compresslevel=9) as archive:
         for name in sorted(members, key=lambda name: (name != "README.txt", name)):
             _add(archive, name, members[name])
         _add(archive, SUMS, sums.encode())
+    part.replace(file)
     return file.stat().st_size
 
 

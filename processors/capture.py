@@ -45,8 +45,10 @@ class Capture:
         self._settings = settings
         self._version = version
 
-    async def take(self, wanted: str) -> Bundle:
+    async def take(self, wanted: str, *, since_ms: int | None = None) -> Bundle:
         """Return the incident whose id is `wanted`, or has it as its only part of that kind.
+
+        Its alerts are looked for in what was written since then, None for all that there is.
 
         Raises:
             CaptureError: there is none, or several, or the log has lost or not yet got it.
@@ -61,7 +63,7 @@ class Capture:
         try:
             async with Broker(self._settings.kafka, self._settings.processor.app_id) as broker:
                 counts = await broker.partition_counts(topics.values())
-                found = await self._alerts(consumer, topics[ALERTS], counts, wanted)
+                found = await self._alerts(consumer, topics[ALERTS], counts, wanted, since_ms)
                 header = found[0][0]
                 raw = raw_topic(header.address.exchange, prefix)
                 log_id = await broker.log_id(raw)
@@ -72,12 +74,17 @@ class Capture:
             await consumer.stop()
 
     async def _alerts(
-        self, consumer: AIOKafkaConsumer, topic: str, counts: dict[str, int], wanted: str
+        self,
+        consumer: AIOKafkaConsumer,
+        topic: str,
+        counts: dict[str, int],
+        wanted: str,
+        since_ms: int | None,
     ) -> _Found:
         """Return the opening and, where there is one, the resolution."""
         found: dict[str, _Found] = {}
         partitions = [TopicPartition(topic, number) for number in range(counts.get(topic, 0))]
-        bounds = await written_since(consumer, partitions, None)
+        bounds = await written_since(consumer, partitions, since_ms)
         async for _, record in records(consumer, bounds):
             try:
                 batch = decode_events(ALERTS, record.value)

@@ -5,7 +5,6 @@ Arguments, and the members of the file that are for people; the rest is `process
 """
 
 import asyncio
-import re
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -13,7 +12,7 @@ from typing import TYPE_CHECKING
 import click
 import msgspec
 
-from infra.cli.failures import Failure
+from infra.cli.failures import Failure, require_topics
 from infra.cli.incident_text import incident_text
 from infra.runtime.settings import Settings
 from streamgauge import __version__
@@ -40,12 +39,32 @@ _FACTS = {"stability": "seconds.jsonl", "books": "books.jsonl", "faults": "fault
     metavar="FILE",
     help="Where to write it; incident-….zip in this folder otherwise.",
 )
+@click.option(
+    "--follow",
+    "folder",
+    type=click.Path(file_okay=False, path_type=Path),
+    metavar="FOLDER",
+    help="Write every incident from now on into FOLDER, until Ctrl-C.",
+)
+@click.option(
+    "--keep-mb",
+    type=click.IntRange(min=1),
+    default=1000,
+    show_default=True,
+    help="With --follow: the oldest bundles go beyond that, MB.",
+)
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")
 @click.pass_obj
 def command(
-    settings: Settings, alert_id: str | None, file: Path | None, output: Path | None, as_json: bool
+    settings: Settings,
+    alert_id: str | None,
+    file: Path | None,
+    output: Path | None,
+    folder: Path | None,
+    keep_mb: int,
+    as_json: bool,
 ) -> None:
-    """Put the incident ALERT_ID into one file, or --verify such a file.
+    """Put the incident ALERT_ID into one file, --verify such a file, or --follow all incidents.
 
     ALERT_ID is that of the table incidents, or a part of it that only one alert has. The file holds
     the raw frames of its connection from a warm-up before it to its end (at most ten minutes), what
@@ -56,13 +75,22 @@ def command(
     \b
       streamgauge bundle gap/kraken/kraken-0/A/book/BTC/USD/1795852638391207773-1808
       streamgauge bundle --verify incident-gap-kraken-….zip
+      streamgauge bundle --follow var/bundles
+
+    With --follow an incident is written when it is resolved, or has lasted for ten minutes; one
+    that is restarted goes on where it was. `/live`, `/ready` and `/metrics` are then at
+    runtime.health_port.
 
     Exit code 0: the replay gives the published alert, byte for byte; 1: it does not, or there is no
     such alert or file.
     """
-    if (alert_id is None) == (file is None):
-        raise click.UsageError("give an ALERT_ID, or --verify FILE")
-    if file is not None:
+    if [alert_id, file, folder].count(None) != 2:
+        raise click.UsageError("give an ALERT_ID, or --verify FILE, or --follow FOLDER")
+    if folder is not None:
+        from infra.runtime.process import run
+
+        run(_follow(settings, folder, keep_mb << 20))
+    elif file is not None:
         _verify(file, as_json=as_json)
     else:
         assert alert_id is not None
@@ -71,7 +99,7 @@ def command(
 
 def _make(settings: Settings, alert_id: str, output: Path | None, *, as_json: bool) -> None:
     from processors.bundle import differences, recompute
-    from processors.bundle_file import write_bundle
+    from processors.bundle_file import file_name, write_bundle
     from processors.capture import Capture, CaptureError
 
     try:
@@ -80,7 +108,7 @@ def _make(settings: Settings, alert_id: str, output: Path | None, *, as_json: bo
         raise Failure(str(error), "`SELECT alert_id FROM incidents` lists them.") from error
     recomputed = recompute(bundle)
     found = differences(bundle, recomputed)
-    file = output or Path(_name(bundle.about.alert_id))
+    file = output or Path(file_name(bundle.about.alert_id))
     try:
         size = write_bundle(file, bundle, derived(bundle, recomputed))
     except OSError as error:
@@ -92,6 +120,21 @@ def _make(settings: Settings, alert_id: str, output: Path | None, *, as_json: bo
             else "the log no longer has the whole warm-up before it"
         )
     _say(bundle, file, found, size=size, as_json=as_json)
+
+
+async def _follow(settings: Settings, folder: Path, bytes_max: int) -> None:
+    from infra.runtime.process import Runtime
+    from processors.bundler import Bundler
+    from processors.capture import Capture
+    from schemas.topics import ALERTS, event_topic
+
+    await require_topics(settings, [event_topic(ALERTS, settings.topics.prefix)])
+    async with Runtime("bundle", settings.runtime) as runtime:
+        capture = Capture(settings, version=__version__)
+        bundler = Bundler(
+            settings, runtime, folder, bytes_max=bytes_max, capture=capture, derive=derived
+        )
+        await bundler.run()
 
 
 def _verify(file: Path, *, as_json: bool) -> None:
@@ -131,10 +174,6 @@ def derived(bundle: "Bundle", recomputed: "Recomputed") -> dict[str, bytes]:
             lines[_FACTS[kind]] += [msgspec.json.encode(fact) + b"\n" for fact in facts]
     members = {name: b"".join(found) for name, found in lines.items()}
     return members | {"README.txt": incident_text(bundle, recomputed).encode()}
-
-
-def _name(alert_id: str) -> str:
-    return f"incident-{re.sub(r'[^A-Za-z0-9.]+', '-', alert_id)}.zip"
 
 
 def _say(bundle: "Bundle", file: Path, found: list[str], *, size: int, as_json: bool) -> None:

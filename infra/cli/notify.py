@@ -7,7 +7,7 @@ from typing import Final
 
 import click
 
-from infra.cli.failures import Failure
+from infra.cli.failures import Failure, require_topics
 from infra.runtime.settings import Settings
 from schemas.topics import event_topic
 
@@ -33,29 +33,11 @@ def command(settings: Settings) -> None:
 async def _serve(settings: Settings) -> None:
     from infra.runtime.process import Runtime
     from sinks.notify import options
-    from sinks.notify.worker import NotifyWorker
+    from sinks.notify.worker import TOPICS, NotifyWorker
 
     if not options.receivers(settings.notify):
         raise Failure("there is no receiver to notify", _NO_RECEIVERS)
     options.silences(settings.notify)
-    await _check_topics(settings)
+    await require_topics(settings, [event_topic(kind, settings.topics.prefix) for kind in TOPICS])
     async with Runtime("notify", settings.runtime) as runtime:
         await NotifyWorker(settings, runtime).run()
-
-
-async def _check_topics(settings: Settings) -> None:
-    """Refuse to wait for topics that nobody has made."""
-    from aiokafka.admin import AIOKafkaAdminClient
-
-    from infra.runtime.connections import kafka_arguments
-    from sinks.notify.worker import TOPICS
-
-    needed = [event_topic(kind, settings.topics.prefix) for kind in TOPICS]
-    admin = AIOKafkaAdminClient(**kafka_arguments(settings.kafka))
-    await admin.start()
-    try:
-        there = set(await admin.list_topics())
-    finally:
-        await admin.close()
-    if missing := sorted(set(needed) - there):
-        raise Failure(f"no topic {', '.join(missing)}", "Make them with `streamgauge topics`.")

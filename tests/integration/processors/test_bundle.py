@@ -5,6 +5,8 @@ import os
 import subprocess
 import sys
 import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
@@ -80,6 +82,74 @@ async def test_incident_becomes_a_file_that_replays_to_its_alert(
     assert "STREAMGAUGE" not in str(outcome)
 
 
+async def test_followed_incidents_become_files_though_the_bundler_is_killed(
+    kafka: Kafka, tmp_path: Path
+) -> None:
+    log = Log(kafka.bootstrap, tmp_path, "deribit")
+    start = (int(time.time()) - 1200) * NS
+    own = Connection("deribit", epoch=start, gap_at_s=150)
+    other = Connection("deribit", epoch=start + 7, line="B", gap_at_s=153)
+    await log.create()
+    folder = tmp_path / "bundles"
+    with following(tmp_path, folder, log.config):
+        await log.write(
+            merged(
+                raw_records(batches(own, seconds=230), 1),
+                raw_records(batches(other, seconds=230), 1),
+            )
+        )
+        with Worker(log, "worker") as worker:
+            await log.wait_committed()
+            worker.terminate()
+        wait(lambda: len(list(folder.glob("*.zip"))) >= 1)
+    with following(tmp_path, folder, log.config):
+        wait(lambda: len(list(folder.glob("*.zip"))) >= 2)
+
+    first, second = sorted(folder.glob("*.zip"))
+    demanded = run(
+        tmp_path, "gap/deribit/deribit-0/A", "--output", "a.zip", "--json", config=log.config
+    )
+    assert demanded.returncode == 0, demanded.stderr + demanded.stdout
+    assert first.read_bytes() == (tmp_path / "a.zip").read_bytes()
+    for file in (first, second):
+        verified = run(tmp_path, "--verify", str(file))
+        assert verified.returncode == 0, verified.stderr + verified.stdout
+        assert "opening and resolution, byte for byte" in verified.stdout
+
+
+@contextmanager
+def following(place: Path, folder: Path, config: Path) -> Iterator[None]:
+    """Run a bundler that has its partitions, and kill it."""
+    clean = {name: value for name, value in os.environ.items() if "STREAMGAUGE" not in name}
+    environ = clean | {"PYTHONPATH": str(ROOT), "STREAMGAUGE__RUNTIME__HEALTH_PORT": "-1"}
+    log_file = place / "bundler.log"
+    with log_file.open("ab") as output:
+        process = subprocess.Popen(
+            [sys.executable, "-m", "streamgauge", "--config", str(config), "bundle", "--follow",
+             str(folder)],
+            cwd=place, env=environ, stderr=output,
+        )  # fmt: skip
+        try:
+            deadline = time.monotonic() + 60
+            while b"partitions_taken_up" not in log_file.read_bytes():
+                assert process.poll() is None, log_file.read_text()
+                assert time.monotonic() < deadline, log_file.read_text()
+                time.sleep(0.1)
+            yield
+        finally:
+            process.kill()
+            process.wait()
+            log_file.unlink()
+
+
+def wait(holds: Callable[[], bool]) -> None:
+    """Wait for something that another process does."""
+    deadline = time.monotonic() + 90
+    while not holds():
+        assert time.monotonic() < deadline
+        time.sleep(0.1)
+
+
 def test_wrong_arguments_and_files_end_in_one_line(tmp_path: Path) -> None:
     (tmp_path / "text.zip").write_text("text")
 
@@ -89,7 +159,7 @@ def test_wrong_arguments_and_files_end_in_one_line(tmp_path: Path) -> None:
     )
 
     assert (both.returncode, absent.returncode, wrong.returncode) == (2, 2, 1)
-    assert "give an ALERT_ID, or --verify FILE" in both.stderr
+    assert "give an ALERT_ID, or --verify FILE, or --follow FOLDER" in both.stderr
     assert "text.zip: no zip archive" in wrong.stderr
 
 
