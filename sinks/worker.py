@@ -23,12 +23,12 @@ from infra.runtime.log_identity import log_ids
 from infra.runtime.process import Runtime
 from infra.runtime.settings import Settings
 from schemas.topics import DEAD_LETTERS, EVENT_KINDS, event_topic
-from sinks.assignment import Assignment
 from sinks.commits import Committer
 from sinks.delivery import Delivery, Step
 from sinks.letters import LetterBox
 from sinks.metrics import SinkMetrics
 from sinks.partition import PartitionSink, State
+from sinks.partition_sinks import PartitionSinks
 from sinks.store import NoDatabaseError, Store
 
 log = logs.logger(__name__)
@@ -88,7 +88,7 @@ class SinkWorker:
         self._limits = Limits(sink.block_rows, sink.block_bytes, sink.block_age_ms * _NS_PER_MS)
         self._rows_max = sink.block_rows * sink.queue_blocks
         self._bytes_max = sink.block_bytes * sink.queue_blocks
-        self._assignment = Assignment(
+        self._assignment = PartitionSinks(
             self._consumer, self._admin, self._client, sink.group, self._make
         )
         self._lags: dict[TopicPartition, int] = {}
