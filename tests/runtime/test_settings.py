@@ -237,6 +237,44 @@ def test_secret_of_the_environment_shows_nowhere_but_where_revealed(tmp_path: Pa
     assert effective(settings)["kafka"]["sasl_password"] == ""
 
 
+def test_secret_of_a_file_that_the_environment_names_is_its_one_line(tmp_path: Path) -> None:
+    file = tmp_path / "secret"
+    file.write_bytes(b" hunter 2\r\n")
+
+    settings = read("", tmp_path, CLICKHOUSE__PASSWORD_FILE=str(file))
+
+    assert settings.clickhouse.password.reveal() == " hunter 2"
+
+
+@pytest.mark.parametrize(
+    ("content", "said"),
+    [
+        (None, "cannot be read"),
+        (b"", "holds nothing"),
+        (b"hunter2\nmore", "more than one line"),
+        (b"\xff", "not UTF-8"),
+    ],
+)
+def test_secret_file_that_cannot_be_one_is_refused_without_showing_it(
+    content: bytes | None, said: str, tmp_path: Path
+) -> None:
+    file = tmp_path / "secret"
+    if content is not None:
+        file.write_bytes(content)
+
+    with pytest.raises(SettingsError, match=said) as refused:
+        read("", tmp_path, CLICKHOUSE__PASSWORD_FILE=str(file))
+
+    assert "clickhouse.password" in str(refused.value)
+    assert "STREAMGAUGE__CLICKHOUSE__PASSWORD_FILE" in str(refused.value)
+    assert "hunter2" not in str(refused.value)
+
+
+def test_secret_that_is_given_twice_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(SettingsError, match="is set by STREAMGAUGE__CLICKHOUSE__PASSWORD, too"):
+        read("", tmp_path, CLICKHOUSE__PASSWORD="a", CLICKHOUSE__PASSWORD_FILE="b")
+
+
 def test_file_lookup_prefers_the_variable_then_the_folder_then_a_running_run(
     tmp_path: Path,
 ) -> None:

@@ -1,7 +1,7 @@
 """One TOML file and the environment become `Settings`, or an error that says what to change.
 
 Every key is checked by itself, so that an error names the key as its author wrote it. Secrets
-are taken from the environment alone. Nothing is connected to.
+are taken from the environment alone, or from files that it names. Nothing is connected to.
 """
 
 import difflib
@@ -23,6 +23,8 @@ FILE_VARIABLE: Final = "STREAMGAUGE_CONFIG"
 """Names the settings file, for this process and the ones that it starts."""
 PREFIX: Final = "STREAMGAUGE__"
 """Begins the variables that override one key: `STREAMGAUGE__KAFKA__BOOTSTRAP`."""
+SECRET_FILE: Final = "_FILE"
+"""Ends the variables that name a file which holds a secret, as orchestrators mount them."""
 USUAL_FILES: Final = ("streamgauge.toml", "var/run.toml")
 """Looked for in the working folder; a running `streamgauge run` writes the second."""
 
@@ -68,7 +70,7 @@ def load(
     tree = _parsed(file) if file else {}
     for variable in sorted(environ):
         if variable.startswith(PREFIX):
-            _override(tree, variable, environ[variable])
+            _override(tree, variable, environ)
     settings = _section(Settings, tree, (), str(file) if file else "")
     _check(settings)
     return settings
@@ -110,8 +112,15 @@ def _parsed(path: Path) -> dict[str, Any]:
         raise SettingsError(str(path), f"is not TOML: {error}") from error
 
 
-def _override(tree: dict[str, Any], variable: str, text: str) -> None:
-    keys = variable.removeprefix(PREFIX).lower().split("__")
+def _override(tree: dict[str, Any], variable: str, environ: Mapping[str, str]) -> None:
+    text, named = environ[variable], variable
+    short = variable.removesuffix(SECRET_FILE)
+    if short != variable and is_secret(".".join(_keys(short))):
+        if short in environ:
+            problem = f"is set by {short}, too"
+            raise SettingsError(".".join(_keys(short)), problem, allowed="one", source=variable)
+        named, text = short, _secret_text(Path(text), variable)
+    keys = _keys(named)
     for position, key in enumerate(keys[:-1]):
         inner = tree.setdefault(key, {})
         if not isinstance(inner, dict):
@@ -119,6 +128,26 @@ def _override(tree: dict[str, Any], variable: str, text: str) -> None:
             raise SettingsError(name, "has no keys of its own", source=variable)
         tree = inner
     tree[keys[-1]] = _Override(text, variable)
+
+
+def _keys(variable: str) -> list[str]:
+    return variable.removeprefix(PREFIX).lower().split("__")
+
+
+def _secret_text(file: Path, variable: str) -> str:
+    """Return what a file holds, without the end of line that editors put there."""
+    key = ".".join(_keys(variable.removesuffix(SECRET_FILE)))
+    try:
+        text = file.read_text(encoding="utf-8").removesuffix("\n").removesuffix("\r")
+    except OSError as error:
+        problem = f"{file} cannot be read: {error.strerror}"
+        raise SettingsError(key, problem, source=variable) from error
+    except UnicodeDecodeError as error:
+        raise SettingsError(key, f"{file} is not UTF-8 text", source=variable) from error
+    if not text or "\n" in text:
+        problem = f"{file} holds {'more than one line' if text else 'nothing'}"
+        raise SettingsError(key, problem, allowed="one line, the secret", source=variable)
+    return text
 
 
 def _section(cls: type[_AnySection], tree: Any, path: tuple[str, ...], source: str) -> _AnySection:
@@ -182,9 +211,8 @@ def _secret(value: Any, path: tuple[str, ...], source: str) -> Secret:
     if isinstance(value, _Override):
         return Secret(value.text)
     variable = PREFIX + "__".join(path).upper()
-    raise SettingsError(
-        ".".join(path), f"is a secret: set it in the environment, {variable}", source=source
-    )
+    problem = f"is a secret: set it in the environment, {variable}, or {variable}{SECRET_FILE}"
+    raise SettingsError(".".join(path), problem, source=source)
 
 
 def _unknown(path: tuple[str, ...], value: Any, known: list[str], source: str) -> SettingsError:

@@ -29,8 +29,9 @@ the last one while it runs. Without a file every setting has its default.
 Each setting can be overridden in the environment: `{PREFIX}SINK__BLOCK_ROWS=1000` sets
 `sink.block_rows`, and lists are written with commas. `streamgauge --set sink.block_rows=1000 …`
 does the same for one command. **Secrets are taken from the environment only**, not from `--set`,
-which everybody on the machine could read. An unknown key or a value that is not allowed stops a
-command before it connects to anything.
+which everybody on the machine could read; with `_FILE` behind its name a variable names a file that
+holds the secret on one line: `{PREFIX}KAFKA__SASL_PASSWORD_FILE=/run/secrets/kafka`. An
+unknown key or a value that is not allowed stops a command before it connects to anything.
 `streamgauge doctor --settings` shows what is in force.
 """
 
