@@ -148,30 +148,24 @@ class BookSide:
         """Return the digits of the best ten levels' prices and sizes, as Kraken sums them up."""
         digits = self._digits
         if digits is None:
-            keys = self.keys[: -CHECKSUM_DEPTH - 1 : -1]
-            marks = self._marks
-            try:
-                digits = "".join(map(marks.__getitem__, keys)).encode()
-            except KeyError:
-                digits = self._marked(keys)
-            if len(keys) < CHECKSUM_DEPTH:
-                # Any level that comes is among the best.
-                self._digits_from = self.watched = _BELOW_ALL
-            self._digits = digits
+            keys, marks, sizes, sign = self.keys, self._marks, self.sizes, self.sign
+            if len(marks) > _MARKS_MAX:
+                marks.clear()
+                self._digits_from = _ABOVE_ALL
+            best = []
+            for key in keys[: -CHECKSUM_DEPTH - 1 : -1]:
+                mark = marks.get(key)
+                if mark is None:
+                    mark = f"{sign * key}{sizes[key].replace('.', '').lstrip('0')}"
+                    marks[key] = mark
+                best.append(mark)
+            # With fewer levels than that, any that comes is among the best.
+            reaches = keys[-CHECKSUM_DEPTH] if len(keys) >= CHECKSUM_DEPTH else _BELOW_ALL
+            if reaches < self._digits_from:
+                self._digits_from = reaches
+                self.watched = min(reaches, self._ladder_from)
+            digits = self._digits = "".join(best).encode()
         return digits
-
-    def _marked(self, keys: list[int]) -> bytes:
-        """Return the digits of these levels and remember them; changes of them are watched."""
-        marks = self._marks
-        if len(marks) > _MARKS_MAX:
-            marks.clear()
-            self._digits_from = _ABOVE_ALL
-        for key in keys:
-            if key not in marks:
-                marks[key] = str(self.sign * key) + self.sizes[key].replace(".", "").lstrip("0")
-        self._digits_from = min(self._digits_from, keys[-1])
-        self.watched = min(self._digits_from, self._ladder_from)
-        return "".join([marks[key] for key in keys]).encode()
 
     def top(self, depth: int, exponent: int) -> Ladder:
         """Return the best `depth` levels that a snapshot or a change has shown."""
