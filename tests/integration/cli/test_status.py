@@ -17,8 +17,10 @@ from tests.core.stability.test_overview import alert, second
 from tests.integration.cli.conftest import Command
 from tests.integration.services import Kafka
 
-SOON = time.time_ns() + 600_000_000_000
-"""Not old for as long as the tests take."""
+
+def soon() -> int:
+    """Return a time that is not old for as long as one test takes, ns."""
+    return time.time_ns() + 600_000_000_000
 
 
 @pytest.fixture
@@ -56,7 +58,7 @@ def environ(kafka: Kafka, prefix: str) -> dict[str, str]:
 
 
 async def test_stable_streams_end_with_0(streamgauge: Command, kafka: Kafka, prefix: str) -> None:
-    await write(kafka, prefix, [second("X", SOON), second("Y", SOON)], [])
+    await write(kafka, prefix, [second("X", soon()), second("Y", soon())], [])
 
     result = streamgauge("status", **environ(kafka, prefix))
 
@@ -67,8 +69,8 @@ async def test_stable_streams_end_with_0(streamgauge: Command, kafka: Kafka, pre
 async def test_what_is_wrong_is_named_and_ends_with_3(
     streamgauge: Command, kafka: Kafka, prefix: str
 ) -> None:
-    bad = second("Y", SOON, state=StreamState.UNSTABLE, score=40.0)
-    await write(kafka, prefix, [second("X", SOON), bad], [alert(Phase.OPEN)])
+    bad = second("Y", soon(), state=StreamState.UNSTABLE, score=40.0)
+    await write(kafka, prefix, [second("X", soon()), bad], [alert(Phase.OPEN)])
 
     text = streamgauge("status", **environ(kafka, prefix))
     result = streamgauge("status", "--json", **environ(kafka, prefix))
