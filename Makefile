@@ -7,6 +7,8 @@ SHELL := /bin/bash
 BIN := .venv/bin
 CODE := streamgauge.py core schemas infra producers processors sinks simulator bench tests
 QUICK := -m "not slow and not integration" --ignore=tests/integration
+# Most tests wait for something: two processes, each with servers of its own, halve that.
+SIDE_BY_SIDE := -n 2 --dist worksteal
 
 .PHONY: help
 help: ## Show this list
@@ -41,11 +43,11 @@ imports: setup ## Check that each layer imports only what is below it
 
 .PHONY: quick
 quick: setup ## Run the tests that need no server
-	$(BIN)/pytest -q $(QUICK)
+	$(BIN)/pytest -q $(SIDE_BY_SIDE) $(QUICK)
 
 .PHONY: test
 test: setup ## Run all tests, on real Kafka, Faust and ClickHouse
-	$(BIN)/pytest
+	$(BIN)/pytest $(SIDE_BY_SIDE)
 
 .PHONY: test-containers
 test-containers: setup ## Run the integration tests on a Docker engine, with our own images
