@@ -10,7 +10,7 @@ from core.continuity import TradeIds, Verdict
 from core.decimals import DecimalError
 from core.events import BookSnapshot, BookState, FaultKind, Quality, Trade
 from core.facts import Facts
-from core.frames import Frame
+from core.frames import Frame, FrameKind
 from core.memory import StreamMemory, TradeIdsMemory
 from core.protocol import Capabilities, Delta, Snapshot, TradePrint
 from core.published import Publisher
@@ -96,7 +96,9 @@ class Instrument:
 
     def snapshot(self, snapshot: Snapshot, frame: Frame) -> None:
         """Take a whole book."""
-        self.book_stream.frame(self._facts.number, len(frame.payload), frame.ts_mono, None)
+        # What came over REST, because we asked, is no sign of life of the stream.
+        if frame.kind is FrameKind.RECEIVED:
+            self.book_stream.frame(self._facts.number, len(frame.payload), frame.ts_mono, None)
         self._changed(self.book.snapshot(snapshot, frame.ts_recv))
 
     def note_state(self) -> None:

@@ -1,105 +1,22 @@
 """Incidents of a connection: what opens, what is part of what, and what resolves."""
 
-from collections.abc import Callable
 from copy import deepcopy
-from random import Random
 
 import msgspec
 import pytest
 
 from core.events import Events
-from core.exchanges import exchanges
-from core.frames import Address, BatchBuilder, CloseReason, Frame, FrameKind, TickStatus
-from core.pipeline import PipelineSettings, ShardPipeline
+from core.frames import Address, BatchBuilder, CloseReason, FrameKind, TickStatus
 from core.protocol import Shard
-from core.stability.alerts import Alert, AlertKind, Phase
+from core.stability.alerts import AlertKind, Phase
 from core.stability.states import StreamState
-from tests.core.speakers import SPEAKERS, START_MS
+from tests.core.speakers import START_MS
+from tests.core.stability.wire import MS, SYMBOLS, Wire
 
 NS = 1_000_000_000
-MS = 1_000_000
-SYMBOLS = ("BTC-PERPETUAL", "ETH_USDC", "SOL_USDC")
 LEARNED_S = 320
 """After this many seconds the rhythm of every stream is known."""
 OPEN, RESOLVE = Phase.OPEN, Phase.RESOLVE
-
-Change = Callable[[bytes], list[bytes]]
-
-
-class Wire:
-    """A seeded Deribit connection on the log's own clock: ten messages a second, and ticks."""
-
-    def __init__(self) -> None:
-        self.exchange = exchanges()["deribit"]
-        self.pipeline = ShardPipeline(self.exchange, PipelineSettings())
-        self.shard = Shard("deribit", "s", SYMBOLS, 0)
-        self.speaker = SPEAKERS["deribit"](SYMBOLS)
-        self.random = Random(7)
-        self.alerts: list[Alert] = []
-        self.states: dict[tuple[str, str], StreamState] = {}
-        self.ms = 0
-        self.epoch = 0
-        self.latency_ms = 20
-        self.spread_ms = 5
-        self.quiet: set[str] = set()
-        self.status = TickStatus(connected=True)
-        self.change: Change = lambda payload: [payload]
-        self.open()
-
-    def open(self) -> None:
-        """Open the socket, and get every book."""
-        self.epoch += 1
-        self.builder = BatchBuilder(Address("deribit", "s", "A", self.epoch))
-        self.add(FrameKind.OPENING)
-        self.add(FrameKind.PLAN, msgspec.json.encode(self.shard))
-        self.add(FrameKind.OPEN)
-        for symbol in SYMBOLS:
-            self.renew(symbol)
-
-    def renew(self, symbol: str) -> None:
-        """Subscribe to a book anew."""
-        for request in self.exchange.snapshot(self.shard, symbol, 7):
-            self.add(FrameKind.SENT, request.content.encode())
-            for answer in self.speaker.answers(request.content):
-                self.add(FrameKind.RECEIVED, answer)
-
-    def close(self, reason: CloseReason) -> None:
-        """Lose the socket."""
-        self.add(FrameKind.CLOSE, msgspec.json.encode(reason))
-
-    def live(self, seconds: int) -> list[tuple[Phase, AlertKind, str, str]]:
-        """Let time pass, and return the alerts of it: phase, kind, channel and symbol."""
-        before = len(self.alerts)
-        for _ in range(seconds):
-            for _ in range(5):
-                self.ms += 190
-                for kind in ("change", "trade"):
-                    self.speak(kind, self.random.choice(SYMBOLS))
-            self.ms += 1000 - self.ms % 1000
-            self.add(FrameKind.TICK, msgspec.json.encode(self.status))
-        return [(a.phase, a.kind, a.channel, a.symbol) for a in self.alerts[before:]]
-
-    def speak(self, kind: str, symbol: str) -> None:
-        """Let the venue say something, unless it is quiet about the symbol."""
-        if symbol in self.quiet:
-            return
-        late = self.latency_ms + self.random.randrange(self.spread_ms + 1)
-        self.speaker.ms = START_MS + self.ms - late
-        say = self.speaker.change if kind == "change" else self.speaker.trade
-        for each in self.change(say(symbol)):
-            self.add(FrameKind.RECEIVED, each)
-
-    def add(self, kind: FrameKind, payload: bytes = b"") -> None:
-        """Log a frame and take what it implies."""
-        ts = (START_MS + self.ms) * MS
-        self.builder.add(Frame(kind, ts, (self.ms + 1) * MS, "", payload))
-        batch = self.builder.cut()
-        assert batch is not None
-        events = self.pipeline.feed(batch)
-        self.alerts += events.alerts
-        for second in events.seconds:
-            assert second.state is not None
-            self.states[second.channel, second.symbol] = second.state
 
 
 @pytest.fixture(scope="module")
@@ -292,6 +209,25 @@ def test_silent_symbol_is_its_own_and_no_other(wire: Wire) -> None:
         (AlertKind.STREAM_SILENCE, "SOL_USDC")
     }
     assert {phase for phase, _, _, _ in found} == {OPEN}
+
+
+def test_book_that_we_fetch_is_no_sign_of_life_of_a_silent_symbol() -> None:
+    """It neither ends the silence nor becomes a part of the rhythm."""
+    wire = Wire("binance")
+    wire.live(LEARNED_S)
+    rhythm = wire.pipeline._stability.of(("book", "SOL_USDC")).rhythm
+    longest_ns = rhythm.gaps.most()
+    assert longest_ns is not None
+    wire.quiet = {"SOL_USDC"}
+    wire.live(15)
+    opened = len(wire.alerts)
+    wire.renew("SOL_USDC")
+    found = wire.live(15)
+
+    assert {(a.kind, a.symbol) for a in wire.alerts} == {(AlertKind.STREAM_SILENCE, "SOL_USDC")}
+    assert opened
+    assert (RESOLVE, AlertKind.STREAM_SILENCE, "book", "SOL_USDC") not in found
+    assert rhythm.gaps.most() == longest_ns
 
 
 def test_incident_of_a_symbol_that_is_planned_no_more_is_resolved(wire: Wire) -> None:
