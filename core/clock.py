@@ -4,7 +4,8 @@ We ask at `sent` and have the answer at `received`; the venue says when it read 
 when it wrote the answer. It read it after `sent` and wrote it before `received`, so its clock is
 ahead of ours by something between `told_out - received` and `told_in - sent`, whatever the two
 ways took. Intervals of several questions are intersected, widened by what clocks may drift in
-between. One that meets none of the others shows that a clock was set.
+between. One that meets none of the others shows that a clock was set. So does one that lies beside
+them on both sides, unless one way became quicker and the other slower, by the same, at once.
 
 Our own time is monotonic, so that setting our wall clock changes nothing here.
 Source: D. Mills, RFC 5905 section 8 (the four timestamps) and K. Marzullo, "Maintaining the time in
@@ -23,7 +24,11 @@ STEP_LEAST_NS: Final = 20_000_000
 """A clock set by less than this, beyond any doubt, is let be."""
 HISTORY_NS: Final = 120_000_000_000
 HISTORY: Final = 15
-"""Half an hour of what was known, to tell a slow drift from the noise of the network."""
+"""Half an hour in stretches, to tell a slow drift from the noise of the network."""
+ANSWERS_LEAST: Final = 8
+"""Fewer in a stretch say nothing of how much its ways vary."""
+ALONE: Final = 3
+"""A single answer is given so many times the doubt of a stretch."""
 TIME_MAX: Final = 1 << 62
 """Differences of times beyond this are of no clock; two of them fit into 64 bits."""
 
@@ -52,6 +57,44 @@ class Interval(msgspec.Struct, array_like=True, frozen=True):
         return Interval(self.low - widen, self.high + widen, mono)
 
 
+class Stretch(msgspec.Struct, array_like=True):
+    """What the answers of `HISTORY_NS`, from `mono` on, allow: `low` by the quickest way to us of
+    all of them, `high` by the quickest way there; below `low` where the clock has run away.
+
+    `widths` is the sum of what each of its `count` answers leaves open.
+    """
+
+    low: int
+    high: int
+    mono: int
+    count: int = 0
+    widths: int = 0
+
+    def add(self, answer: Interval) -> None:
+        """Take an answer."""
+        self.low, self.high = max(self.low, answer.low), min(self.high, answer.high)
+        self.count += 1
+        self.widths += answer.high - answer.low
+
+    @property
+    def doubt(self) -> int:
+        """How much quicker or slower the quickest way of another stretch may be, ns.
+
+        No more than the quickest ways there and back together; and half of what a round trip
+        usually takes more than these.
+        """
+        width = max(self.high - self.low, 0)
+        if self.count < ANSWERS_LEAST:
+            return width
+        return min(width, max(self.widths // self.count - width, 0) // 2)
+
+    def moved(self, other: "Stretch | Interval") -> int:
+        """Return by how much all that `other` allows lies beside this, to whichever side; below 0
+        where it is wider or narrower only."""
+        low, high = other.low - self.low, other.high - self.high
+        return max(min(low, high), min(-low, -high))
+
+
 class Departure(msgspec.Struct, frozen=True):
     """The clock has gone from where it was by at least `least_ns`, in `since_ns`; `is_step` says
     that it did so between two answers."""
@@ -66,7 +109,10 @@ class VenueClock(msgspec.Struct, array_like=True):
 
     known: Interval | None = None
     """The intersection of what still holds."""
-    history: list[Interval] = []
+    history: list[Stretch] = []
+    """Stretches that have ended, the oldest first."""
+    stretch: Stretch | None = None
+    """The one that has not."""
 
     def add(self, sent: int, received: int, told: ServerTime) -> Departure | None:
         """Take what was told to a question that left at `sent` and was answered by `received`,
@@ -84,21 +130,14 @@ class VenueClock(msgspec.Struct, array_like=True):
             self._begin(fresh)
             return None
         before = known.at(received)
-        merged = Interval(max(low, before.low), min(high, before.high), received)
-        if merged.low <= merged.high:
-            self.known = merged
-            # Of a clock that runs away, the bound on that side is true of all answers so far.
-            departure = self._drifted(merged)
-            self._remember(merged)
-            return departure
-        least = max(fresh.low - before.high, before.low - fresh.high)
+        least = max(fresh.low - before.high, before.low - fresh.high, self._shifted(fresh))
         if least >= STEP_LEAST_NS:
             self._begin(fresh)
             return Departure(least, received - known.mono, is_step=True)
-        self.known = fresh
-        departure = self._drifted(fresh)
+        merged = Interval(max(low, before.low), min(high, before.high), received)
+        self.known = merged if merged.low <= merged.high else fresh
         self._remember(fresh)
-        return departure
+        return self._drifted()
 
     def offset(self, mono: int, wall: int) -> tuple[int, int] | None:
         """Return the venue's clock minus our wall clock and its uncertainty, both ns.
@@ -114,23 +153,41 @@ class VenueClock(msgspec.Struct, array_like=True):
 
     def forget(self) -> None:
         """A new socket may belong to another machine, whose monotonic clock is another one."""
-        self.known = None
+        self.known = self.stretch = None
         self.history = []
 
-    def _begin(self, interval: Interval) -> None:
-        self.known = interval
-        self.history = [interval]
+    def _begin(self, answer: Interval) -> None:
+        self.known = answer
+        self.history = []
+        self.stretch = None
+        self._remember(answer)
 
-    def _remember(self, interval: Interval) -> None:
-        if interval.mono - self.history[-1].mono >= HISTORY_NS:
-            self.history.append(interval)
+    def _remember(self, answer: Interval) -> None:
+        stretch = self.stretch
+        if stretch is not None and answer.mono - stretch.mono >= HISTORY_NS:
+            self.history.append(stretch)
             del self.history[:-HISTORY]
+            stretch = None
+        if stretch is None:
+            stretch = self.stretch = Stretch(answer.low, answer.high, answer.mono)
+        stretch.add(answer)
 
-    def _drifted(self, now: Interval) -> Departure | None:
-        """Compare with every interval of the past, each as it was: drift shows in the long run."""
-        for past in self.history:
-            since = now.mono - past.mono
-            least = max(now.low - past.high, past.low - now.high)
+    def _shifted(self, answer: Interval) -> int:
+        """Return by how much the clock was set since the last stretch, 0 or less if it was not."""
+        if not self.history:
+            return 0
+        past = self.history[-1]
+        drift = (answer.mono - past.mono) * RUNAWAY_PPM // 1_000_000
+        return past.moved(answer) - ALONE * past.doubt - drift
+
+    def _drifted(self) -> Departure | None:
+        """Compare the last stretch with every one before: drift shows in the long run."""
+        if not self.history:
+            return None
+        last = self.history[-1]
+        for past in self.history[:-1]:
+            since = last.mono - past.mono
+            least = past.moved(last) - max(past.doubt, last.doubt)
             if least >= STEP_LEAST_NS + since * RUNAWAY_PPM // 1_000_000:
                 # The past is kept: as long as the clock runs away, every answer shows it.
                 return Departure(least, since, is_step=False)

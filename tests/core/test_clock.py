@@ -23,6 +23,9 @@ class Venue:
         self.ppm = ppm
         self.ahead = AHEAD
         self.mono = S
+        self.there_ms = 0
+        """What the way to the venue takes at least."""
+        self.back_ms = 0
 
     def difference(self) -> int:
         """Return the venue's time minus ours, now."""
@@ -36,10 +39,12 @@ class Venue:
     def asked(self, clock: VenueClock, *, slow_ms: float = 5.0) -> Departure | None:
         """Ask once; each way takes up to four times `slow_ms`, the two of them apart."""
         sent = self.mono
+        self.mono += self.there_ms * MS
         self.mono += int(self.random.expovariate(1 / slow_ms) * MS) % int(4 * slow_ms * MS)
         ts_in = self.time()
         self.mono += self.random.randrange(200_000)
         ts_out = self.time()
+        self.mono += self.back_ms * MS
         self.mono += int(self.random.expovariate(1 / slow_ms) * MS) % int(4 * slow_ms * MS)
         return clock.add(sent, self.mono, ServerTime(ts_in, ts_out, self.resolution))
 
@@ -123,6 +128,52 @@ def test_clock_that_runs_away_is_seen_within_a_quarter_of_an_hour(ppm: int, seed
     assert found is not None
     assert not found.is_step
     assert venue.mono < 900 * S
+
+
+@pytest.mark.parametrize("ppm", [200, -200])
+@pytest.mark.parametrize("seed", range(3))
+def test_clock_that_runs_away_is_seen_over_slow_ways_too(ppm: int, seed: int) -> None:
+    """In twenty minutes it is off by no more than a round trip takes."""
+    venue, clock = Venue(seed, ppm=ppm), VenueClock()
+    venue.there_ms = venue.back_ms = 120
+    found = None
+    while found is None and venue.mono < 1800 * S:
+        venue.mono += 3 * S
+        found = venue.asked(clock)
+    assert found is not None
+    assert not found.is_step
+    assert found.least_ns <= found.since_ns * 200 // 1_000_000
+    assert venue.mono < 900 * S
+
+
+@pytest.mark.parametrize("step_ms", [200, -200])
+@pytest.mark.parametrize("seed", range(5))
+def test_step_that_a_round_trip_could_hide_is_seen(step_ms: int, seed: int) -> None:
+    venue, clock = Venue(seed), VenueClock()
+    venue.there_ms = venue.back_ms = 120
+    while venue.mono < 200 * S:
+        venue.mono += 3 * S
+        assert venue.asked(clock) is None
+    venue.ahead += step_ms * MS
+    found = venue.asked(clock)
+    assert found is not None
+    assert found.is_step
+    assert found.least_ns <= abs(step_ms) * MS
+    while venue.mono < 1800 * S:
+        venue.mono += 3 * S
+        assert venue.asked(clock) is None
+
+
+@pytest.mark.parametrize(("there_ms", "back_ms"), [(220, 120), (120, 220), (20, 120), (120, 20)])
+@pytest.mark.parametrize("seed", range(3))
+def test_way_that_becomes_another_is_no_clock(there_ms: int, back_ms: int, seed: int) -> None:
+    venue, clock = Venue(seed), VenueClock()
+    venue.there_ms = venue.back_ms = 120
+    while venue.mono < 1800 * S:
+        if venue.mono > 600 * S:
+            venue.there_ms, venue.back_ms = there_ms, back_ms
+        venue.mono += 3 * S
+        assert venue.asked(clock) is None
 
 
 @pytest.mark.parametrize("ppm", [45, -45])

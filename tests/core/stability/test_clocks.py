@@ -10,7 +10,8 @@ from core.frames import Address, BatchBuilder, Frame, FrameKind
 from core.stability.alerts import AlertKind, Phase
 from core.stability.states import StreamState
 from tests.core.speakers import START_MS
-from tests.core.stability.test_connection import LEARNED_S, MS, NS, Wire
+from tests.core.stability.test_connection import LEARNED_S, NS
+from tests.core.stability.wire import MS, Wire
 
 OPEN = Phase.OPEN
 EVERY_S = 3
@@ -51,10 +52,10 @@ class AskingWire(Wire):
         self.add(FrameKind.RECEIVED, msgspec.json.encode(answer))
         self.add(FrameKind.PONG, b"%d" % ((5 + back) * MS))
 
-    def add(self, kind: FrameKind, payload: bytes = b"") -> None:
+    def add(self, kind: FrameKind, payload: bytes = b"", where: str = "") -> None:
         """Log a frame by our own wall clock."""
         ts = (START_MS + self.ms + self.set_ms) * MS
-        self.builder.add(Frame(kind, ts, (self.ms + 1) * MS, "", payload))
+        self.builder.add(Frame(kind, ts, (self.ms + 1) * MS, where, payload))
         batch = self.builder.cut()
         assert batch is not None
         events = self.pipeline.feed(batch)
