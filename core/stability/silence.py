@@ -2,7 +2,8 @@
 
 A model of the gaps (normal, exponential) is wrong for streams that are driven by events: the
 textbook accrual detectors raise hundreds of false alarms a day on them. What holds for any rhythm
-is the longest gap of the last hours: twice that was never seen.
+is the longest gap of the last hours: twice that was never seen. Where a market becomes calmer, its
+gaps grow with what is between two messages on average: so the longest one is known in both.
 """
 
 from typing import Final
@@ -12,6 +13,7 @@ import msgspec
 from core.stability.windows import Extreme
 
 _S: Final = 1_000_000_000
+_PER_MILLE: Final = 1000
 BUCKET_NS: Final = 3600 * _S
 BUCKETS: Final = 6
 """The last six hours."""
@@ -28,6 +30,17 @@ FRAMES_MIN: Final = 50
 """Gaps seen, and time watched, before a rhythm is known."""
 WATCHED_MIN_NS: Final = 300 * _S
 EARLY_NS: Final = 1800 * _S
+RECENT_NS: Final = 300 * _S
+"""Over how long messages are counted for the time between two of them, exponentially."""
+BURST: Final = 2.0
+"""More messages than so many times the usual are counted as no more: after a burst is no lull."""
+RATIO_MOST: Final = 15_000
+"""Of messages that come independently of one another one in three millions comes so late."""
+INDEPENDENT: Final = 20.0
+"""Mean times between two messages. Of such messages one in 500 millions comes so late; the longest
+of some thousands of gaps may be less than half of that by chance."""
+IRREGULAR: Final = 6.0
+"""Mean times between two messages: a stream whose longest gap is shorter keeps a beat."""
 
 SUSPICION_GOOD: Final = 2.0
 SUSPICION_BAD: Final = 8.0
@@ -41,6 +54,14 @@ class Rhythm(msgspec.Struct, array_like=True):
     )
     frames: int = 0
     watched_ns: int = 0
+    ratios: Extreme = msgspec.field(
+        default_factory=lambda: Extreme.over(width_ns=BUCKET_NS, keep=BUCKETS)
+    )
+    """The longest gaps in thousandths of what was between two frames on average."""
+    rate: float = 0.0
+    """Frames a second of late."""
+    quiet_ns: int = 0
+    """Time since the last frame that is not in the rate yet."""
 
     def add(
         self,
@@ -61,18 +82,44 @@ class Rhythm(msgspec.Struct, array_like=True):
         limit = self.limit_ns(is_pooled=is_pooled)
         self.frames = min(self.frames + frames, FACTORS_THIN[-1][0])
         self.watched_ns = min(self.watched_ns + passed_ns, EARLY_NS)
+        is_outage = False
         if gap_max_ns is not None and limit is not None:
-            if gap_max_ns >= limit and has_loss:
-                gap_max_ns = min(gap_max_ns, self.gaps.most() or 0)
+            is_outage = has_loss and gap_max_ns >= limit
             gap_max_ns = min(gap_max_ns, limit)
+        if is_outage:
+            self.quiet_ns = 0
+            self.gaps.add(None, passed_ns)
+            self.ratios.add(None, passed_ns)
+            return
         self.gaps.add(gap_max_ns, passed_ns)
+        ratio = int((gap_max_ns or 0) * self.rate * _PER_MILLE / _S)
+        self.ratios.add(min(ratio, RATIO_MOST), passed_ns)
+        self._count(frames, passed_ns)
+
+    def _count(self, frames: int, passed_ns: int) -> None:
+        """Let the rate follow what came; a silence counts when it has ended."""
+        self.quiet_ns += passed_ns
+        if not frames or not self.quiet_ns:
+            return
+        fresh = frames * _S / self.quiet_ns
+        if self.rate:
+            fresh = min(fresh, BURST * self.rate)
+        share = min(self.quiet_ns / min(self.watched_ns, RECENT_NS), 1.0)
+        self.rate += (fresh - self.rate) * share
+        self.quiet_ns = 0
 
     def limit_ns(self, *, is_pooled: bool = False) -> int | None:
         """Return the shortest silence that is a fault, None while the rhythm is not known."""
         longest = self.gaps.most()
         if longest is None or self.frames < FRAMES_MIN or self.watched_ns < WATCHED_MIN_NS:
             return None
-        return max(int(self._factor(is_pooled=is_pooled) * longest), LEAST_NS)
+        least = 0.0
+        if self.rate:
+            mean = _S / self.rate
+            longest = max(longest, int((self.ratios.most() or 0) * mean / _PER_MILLE))
+            if longest >= IRREGULAR * mean:
+                least = INDEPENDENT * mean
+        return max(int(self._factor(is_pooled=is_pooled) * longest), int(least), LEAST_NS)
 
     def _factor(self, *, is_pooled: bool) -> float:
         if self.watched_ns < EARLY_NS:

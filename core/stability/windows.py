@@ -68,7 +68,11 @@ class Extreme(msgspec.Struct, array_like=True):
 
     def most(self) -> int | None:
         """Return the largest value, None where there was none."""
-        return max((value for value in self.buckets if value is not None), default=None)
+        most = None
+        for value in self.buckets:
+            if value is not None and (most is None or value > most):
+                most = value
+        return most
 
 
 class Recent(msgspec.Struct, array_like=True):

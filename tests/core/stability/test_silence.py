@@ -1,5 +1,7 @@
 from random import Random
 
+import pytest
+
 from core.stability.silence import LEAST_NS, Rhythm
 
 S = 1_000_000_000
@@ -45,7 +47,7 @@ def test_outage_does_not_hide_the_next_one() -> None:
     rhythm = _learned(S)
     rhythm.add(1, 600 * S, S)
 
-    assert rhythm.limit_ns() == 4 * S
+    assert rhythm.limit_ns() == pytest.approx(4 * S, rel=0.01)
 
 
 def test_calmer_market_is_learned() -> None:
@@ -90,7 +92,9 @@ def test_outage_in_which_messages_were_lost_leaves_the_limit_as_it_is() -> None:
 
 
 def test_pooled_streams_need_less_than_twice_their_longest_gap() -> None:
-    rhythm = _learned(S)
+    rhythm = Rhythm()
+    for _ in range(10_000):
+        rhythm.add(1, S, S)
 
     assert rhythm.limit_ns(is_pooled=True) == 17 * S // 10
     assert rhythm.suspicion(17 * S // 10, is_pooled=True) == 8.0
@@ -106,3 +110,65 @@ def test_thin_stream_is_given_more_time_the_fewer_gaps_were_seen() -> None:
         limits.append(rhythm.limit_ns())
 
     assert limits == [3 * S, 5 * S // 2, 2 * S]
+
+
+def test_longest_gap_that_is_short_by_chance_is_given_twenty_mean_ones() -> None:
+    """Ten messages a second that come independently of one another: two seconds without one are
+    not to be expected in a year."""
+    rhythm = _learned(7 * S // 10)
+
+    assert rhythm.limit_ns(is_pooled=True) == pytest.approx(2 * S, rel=0.01)
+
+
+def test_limit_grows_with_the_time_between_messages() -> None:
+    """A market that calms down to a third, and leaves no gap as long as it might yet."""
+    rhythm = Rhythm()
+    for _ in range(2400):
+        rhythm.add(6, 2 * S, S)
+    assert rhythm.limit_ns() == 4 * S
+    for _ in range(3600):
+        rhythm.add(2, 2 * S, S)
+
+    assert rhythm.limit_ns() == pytest.approx(12 * S, rel=0.01)
+
+
+def test_burst_leaves_no_lull_behind() -> None:
+    """What comes after ten times the messages is as usual."""
+    rhythm = _learned(S)
+    for _ in range(20):
+        rhythm.add(100, S // 10, S)
+    for _ in range(1800):
+        rhythm.add(10, S, S)
+
+    assert rhythm.limit_ns() == pytest.approx(2 * S, rel=0.1)
+
+
+def test_silence_that_was_an_outage_makes_no_lull() -> None:
+    rhythm = _learned(S)
+    for _ in range(120):
+        rhythm.add(0, None, S)
+    assert rhythm.limit_ns() == 2 * S
+    rhythm.add(5, 120 * S, S, has_loss=True)
+    rhythm.add(10, S, S)
+
+    assert rhythm.limit_ns() == pytest.approx(2 * S, rel=0.01)
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_night_in_which_messages_become_rare_raises_no_suspicion(seed: int) -> None:
+    """A control of the campaign: down to a quarter within an hour, from an even stream to one of
+    chance."""
+    random, rhythm, alarms, age = Random(seed), Rhythm(), 0, 0
+    for second in range(9300):
+        rate = 3.6 * 0.25 ** min(max((second - 2100) / 3600, 0.0), 1.0)
+        places = [place for place in range(10) if random.random() < rate / 10]
+        gap = None
+        for place in places:
+            now = second * 10 + place
+            gap = max(gap or 0, now - age)
+            age = now
+        rhythm.add(len(places), None if gap is None else gap * S // 10, S)
+        limit = rhythm.limit_ns()
+        alarms += limit is not None and (second * 10 + 10 - age) * S // 10 >= limit
+
+    assert alarms == 0
