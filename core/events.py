@@ -202,6 +202,12 @@ class StreamSecond(msgspec.Struct, frozen=True, kw_only=True):
     window; None where the venue has not told its time on this socket. Added to a latency it gives
     the time that the message took, within `clock_uncertainty_ns`."""
     clock_uncertainty_ns: int | None = None
+    heartbeats: int = 0
+    """Of channel `connection`: heartbeats and protocol pings that the venue sent by itself."""
+    heartbeat_interval_p50_ns: int | None = None
+    heartbeat_interval_max_ns: int | None = None
+    """Times from one of them to the next, of those that ended in the window; None where none did.
+    """
     state: StreamState | None = None
     """From here on as in `core.stability.judgement`; None in records from before there was one."""
     is_blind: bool = False

@@ -26,15 +26,17 @@ class TradeIdsMemory(msgspec.Struct, frozen=True, omit_defaults=True):
 class StreamMemory(msgspec.Struct, omit_defaults=True):
     """What one stream remembers at a tick.
 
-    `last_mono` is the monotonic time (ns) of its last frame in this epoch, `last_transit` the last
-    transit time (ns); both None before the first. `trade_ids` is of a trades stream only. `health`
-    is what it was judged by, and its open incidents.
+    `last_mono` is the monotonic time (ns) of its last frame in this epoch, `last_heartbeat` that of
+    the venue's last heartbeat, `last_transit` the last transit time (ns); None before the first.
+    `trade_ids` is of a trades stream only. `health` is what it was judged by, and its open
+    incidents.
     """
 
     last_mono: _Number | None = None
     last_transit: _Number | None = None
     trade_ids: TradeIdsMemory | None = None
     health: StreamHealth | None = None
+    last_heartbeat: _Number | None = None
 
 
 def write(memory: StreamMemory) -> bytes:

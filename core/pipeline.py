@@ -32,7 +32,15 @@ from core.frames import (
 )
 from core.instrument import Instrument
 from core.instruments import Instruments
-from core.protocol import DecodeError, Delta, Exchange, Shard, Snapshot, TradePrint
+from core.protocol import (
+    DecodeError,
+    Delta,
+    Exchange,
+    Heartbeat,
+    Shard,
+    Snapshot,
+    TradePrint,
+)
 from core.seconds import Seconds
 from core.stability.connection import ConnectionStability
 from core.wire import PAYLOAD_MAX
@@ -85,6 +93,7 @@ class ShardPipeline:
             FrameKind.REQUEST: self._requested,
             FrameKind.RESPONSE: self._responded,
             FrameKind.REQUEST_FAILED: self._request_failed,
+            FrameKind.PING: self._pinged,
             FrameKind.PONG: self._ponged,
             FrameKind.TICK: self._ticked,
             FrameKind.CLOSE: self._closed,
@@ -229,6 +238,8 @@ class ShardPipeline:
                 self._seconds.data.frame(facts.number, size, frame.ts_mono, None)
             elif type(first) is ServerTime:
                 self._told = facts.number, frame.ts_mono, first
+            elif type(first) is Heartbeat:
+                self._seconds.connection.heartbeats.add(frame.ts_mono)
 
     def _received_binary(self, frame: Frame) -> None:
         size = len(frame.payload)
@@ -298,6 +309,9 @@ class ShardPipeline:
         self._stability.closed()
         self._seconds.connection.state(BookState.EMPTY, frame.ts_mono)
         self._instruments.disconnect()
+
+    def _pinged(self, frame: Frame) -> None:
+        self._seconds.connection.heartbeats.add(frame.ts_mono)
 
     def _ponged(self, frame: Frame) -> None:
         digits = frame.payload

@@ -16,6 +16,8 @@ from core.memory import StreamMemory
 
 LATENCIES_MAX: Final = 4096
 """Latencies kept exactly per stream and window; beyond that every second one, then fourth, ..."""
+INTERVALS_MAX: Final = 256
+"""Times between heartbeats kept per window: who sends more of them is flooding us."""
 COUNT_MAX: Final = (1 << 62) - 1
 """Largest count or time that is reported: what jumps at random must not overflow a column."""
 
@@ -72,6 +74,27 @@ class LatencyWindow:
         return window
 
 
+class HeartbeatWindow:
+    """Times between the venue's heartbeats, ns, that ended in one window."""
+
+    def __init__(self, last: int | None = None) -> None:
+        self.count = 0
+        self.last = last
+        """Monotonic ns of the last one, of this window or one before."""
+        self._intervals: list[int] = []
+
+    def add(self, ts_mono: int) -> None:
+        """Take one; how long after the last is kept of the first INTERVALS_MAX of a window."""
+        if self.last is not None and len(self._intervals) < INTERVALS_MAX:
+            self._intervals.append(min(max(ts_mono - self.last, 0), COUNT_MAX))
+        self.count += 1
+        self.last = ts_mono
+
+    def close(self) -> Sequence[int]:
+        """Return the times between two of them, sorted."""
+        return sorted(self._intervals)
+
+
 class StreamStatistics:
     """One stream: (channel, symbol), or the connection itself."""
 
@@ -89,6 +112,7 @@ class StreamStatistics:
         self._last_number = -1
         self._last_mono: int | None = None
         self._gap_max_ns = -1
+        self.heartbeats = HeartbeatWindow()
         self._latencies = LatencyWindow()
         self._state = BookState.EMPTY
         self._state_mono = 0
@@ -156,6 +180,7 @@ class StreamStatistics:
         before = self._before
         latencies = self._latencies
         samples, jitter = latencies.close()
+        intervals = self.heartbeats.close()
         second = StreamSecond(
             number=number,
             index=index,
@@ -193,18 +218,26 @@ class StreamStatistics:
             queue_age_ns=status.queue_age_ns,
             paused_ns=status.paused_ns,
             gap_max_ns=None if self._gap_max_ns < 0 else min(self._gap_max_ns, COUNT_MAX),
+            heartbeats=self.heartbeats.count,
+            heartbeat_interval_p50_ns=quantile(intervals, 50),
+            heartbeat_interval_max_ns=quantile(intervals, 100),
         )
         self._clear(now)
         return second
 
     def remember(self) -> StreamMemory:
         """Return what windows to come depend on; to be asked when one was just closed."""
-        return StreamMemory(last_mono=self._last_mono, last_transit=self._latencies.last)
+        return StreamMemory(
+            last_mono=self._last_mono,
+            last_transit=self._latencies.last,
+            last_heartbeat=self.heartbeats.last,
+        )
 
     def recall(self, memory: StreamMemory) -> None:
         """Go on from what was remembered when the same window was closed."""
         self._last_mono = memory.last_mono
         self._latencies.last = memory.last_transit
+        self.heartbeats.last = memory.last_heartbeat
 
     def _pass_time(self, ts_mono: int) -> None:
         """Add the time since the last call to the state; clocks that jump may not overflow it."""
@@ -218,6 +251,7 @@ class StreamStatistics:
         self.heartbeat_rtt_ns = None
         self._gap_max_ns = -1
         self._latencies = self._latencies.next()
+        self.heartbeats = HeartbeatWindow(self.heartbeats.last)
         self._state_ns = [0, 0, 0, 0]
         if counters is not _NO_COUNTERS:
             self._before = counters.copy()

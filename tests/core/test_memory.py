@@ -25,6 +25,7 @@ WINDOW_S = 2 * PERIOD_S + 4
 """What is re-read: every book is renewed in it, and every stream has a checkpoint."""
 SETTINGS = PipelineSettings(book_levels=5, checkpoint_interval_ns=PERIOD_S * NS)
 PLAN_S = 3
+HEARTBEAT = b'{"jsonrpc":"2.0","method":"heartbeat","params":{"type":"heartbeat"}}'
 
 
 class Log:
@@ -58,6 +59,8 @@ class Log:
                 self._renew(symbol)
             if self.random.random() < 0.6:
                 self._ask()
+            if self.random.random() < 0.05:
+                self._add(FrameKind.RECEIVED, HEARTBEAT)
             self._pass(to_second=True)
             self._add(FrameKind.TICK, msgspec.json.encode(TickStatus(connected=True)))
             if self.random.random() < 0.5:
@@ -196,8 +199,10 @@ def test_logs_of_the_test_above_hold_what_it_is_about() -> None:
                 differing |= {"jitter"} if ours.jitter_ns != theirs.jitter_ns else set()
                 clocks = ours.clock_offset_ns, theirs.clock_offset_ns
                 differing |= {"clock"} if clocks[0] != clocks[1] else set()
+                beats = ours.heartbeat_interval_max_ns, theirs.heartbeat_interval_max_ns
+                differing |= {"heartbeat"} if beats[0] != beats[1] else set()
 
-    assert differing == {"gap", "age", "jitter", "clock"}
+    assert differing == {"gap", "age", "jitter", "clock", "heartbeat"}
 
 
 def test_checkpoints_of_streams_are_staggered_and_come_once_an_interval() -> None:

@@ -337,6 +337,17 @@ def test_pong_tells_the_round_trip(payload: bytes, rtt: int | None) -> None:
     assert (connection.queue_frames, connection.queue_age_ns, connection.paused_ns) == (7, 8, 9)
 
 
+def test_heartbeats_are_those_that_the_venue_sends_by_itself() -> None:
+    """Messages and protocol pings; its answers to our own pings are none."""
+    beat = b'{"jsonrpc":"2.0","method":"heartbeat","params":{"type":"heartbeat"}}'
+    frames = (FrameKind.RECEIVED, beat), (FrameKind.PING, b""), (FrameKind.PONG, b"15000")
+    events = own_frames(*frames, TICK)
+
+    connection, data = events.seconds[:2]
+    assert (connection.heartbeats, data.heartbeats) == (2, 0)
+    assert connection.heartbeat_interval_max_ns == 0
+
+
 def test_dropped_frames_are_counted_and_give_up_every_book() -> None:
     transcript = read_transcript("deribit")
     pipeline = pipeline_of(transcript.exchange)

@@ -10,7 +10,14 @@ from hypothesis import strategies as st
 from core.counters import SyncCounters
 from core.events import BookState, StreamSecond
 from core.frames import TickStatus
-from core.statistics import COUNT_MAX, LATENCIES_MAX, LatencyWindow, StreamStatistics, quantile
+from core.statistics import (
+    COUNT_MAX,
+    INTERVALS_MAX,
+    LATENCIES_MAX,
+    LatencyWindow,
+    StreamStatistics,
+    quantile,
+)
 
 NS = 1_000_000_000
 TRANSIT = st.integers(-NS, 3 * NS)
@@ -210,6 +217,35 @@ def test_heartbeat_is_reported_in_its_own_window_only() -> None:
 
     assert closed(stream, 1, 1).heartbeat_rtt_ns == 9
     assert closed(stream, 2, 1).heartbeat_rtt_ns is None
+
+
+@settings(max_examples=100, deadline=None, derandomize=True)
+@given(st.lists(st.lists(st.integers(0, 10 * NS), max_size=6), min_size=1, max_size=5))
+def test_heartbeat_intervals_are_of_the_windows_in_which_they_end(windows: list[list[int]]) -> None:
+    """Concept 8: as a distribution, each interval counted once."""
+    stream = StreamStatistics("connection", "")
+    mono, beats = 0, 0
+    for waits in windows:
+        for wait in waits:
+            mono += wait
+            stream.heartbeats.add(mono)
+        second = closed(stream, mono, 1)
+
+        intervals = waits if beats else waits[1:]
+        beats += len(waits)
+        assert second.heartbeats == len(waits)
+        assert second.heartbeat_interval_p50_ns == naive_quantile(intervals, 50)
+        assert second.heartbeat_interval_max_ns == max(intervals, default=None)
+
+
+def test_heartbeats_that_flood_us_are_counted_and_not_kept() -> None:
+    stream = StreamStatistics("connection", "")
+    for mono in range(10_000):
+        stream.heartbeats.add(mono)
+    held = len(stream.heartbeats.close())
+
+    assert held == INTERVALS_MAX
+    assert closed(stream, 10_000, 1).heartbeats == 10_000
 
 
 @settings(max_examples=100, deadline=None, derandomize=True)
