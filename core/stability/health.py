@@ -36,6 +36,8 @@ JITTER_LEAST_NS: Final = 3_000_000
 LATENCY_SECONDS: Final = 5
 JITTER_SECONDS: Final = 5
 """Windows of whose medians the median is taken: a single stall moves neither."""
+JITTER_LEAST: Final = 4
+"""Latencies below which a window says nothing of jitter by itself: it is counted with the next."""
 USUAL_NS: Final = 300 * _S
 """Half-life of what is usual."""
 DEVIATION_NS: Final = 900 * _S
@@ -62,6 +64,15 @@ class ConnectionWindow(msgspec.Struct, frozen=True):
     def silence_ns(self, second: StreamSecond) -> int:
         """Return how long a stream has been silent; at most since the socket was opened."""
         return self.open_ns if second.age_ns is None else second.age_ns
+
+
+class Uncounted(msgspec.Struct, array_like=True, frozen=True):
+    """Windows that have too few latencies to say anything of jitter each by itself: the sum of
+    their differences, how many there are, and the time that has passed."""
+
+    sum_ns: int = 0
+    count: int = 0
+    passed_ns: int = 0
 
 
 def _minute(counts: int) -> Sums:
@@ -96,6 +107,7 @@ class StreamHealth(msgspec.Struct, array_like=True):
     no trouble of its own."""
     clock: Clocks = msgspec.field(default_factory=Clocks)
     """Of the connection."""
+    uncounted: Uncounted = Uncounted()
 
     def judge(self, second: StreamSecond, connection: ConnectionWindow) -> Judgement:
         """Take the next window and return what it says of the stream."""
@@ -195,11 +207,21 @@ class StreamHealth(msgspec.Struct, array_like=True):
                 most = 2.0 * max(self.usual_deviation.value or 0.0, LATENCY_LEAST_NS)
                 self.usual_deviation.add(min(abs(deviation or 0.0), most), passed_ns)
         if second.jitter_ns is not None:
-            self.jitters.add(second.jitter_ns)
-            jitter = self.jitters.median()
-            if jitter is not None:
-                passed_ns = self._learned_ns(Component.JITTER, jitter, second.window_ns)
-                self.usual_jitter.add(jitter, passed_ns)
+            self._remember_jitter(second.jitter_ns, second.latency_count, second.window_ns)
+
+    def _remember_jitter(self, jitter_ns: int, count: int, window_ns: int) -> None:
+        before = self.uncounted
+        sum_ns = min(before.sum_ns + jitter_ns * count, TIME_MAX)
+        count += before.count
+        passed_ns = before.passed_ns + window_ns
+        if count < JITTER_LEAST:
+            self.uncounted = Uncounted(sum_ns, count, passed_ns)
+            return
+        self.uncounted = Uncounted()
+        self.jitters.add(sum_ns // count)
+        jitter = self.jitters.median()
+        if jitter is not None:
+            self.usual_jitter.add(jitter, self._learned_ns(Component.JITTER, jitter, passed_ns))
 
     def excess_ns(self) -> float | None:
         """Return how far latency is above what is usual: an offset of clocks is in both."""

@@ -335,6 +335,18 @@ def test_noise_is_jitter_and_not_latency(wire: Wire) -> None:
     assert found == [(OPEN, AlertKind.JITTER, "data", "")]
 
 
+def test_few_messages_say_little_of_jitter(wire: Wire) -> None:
+    """One message a second: single ones that are late are no jitter of the stream."""
+    for late_ms in (20, 31, 20, 20) * 10:
+        wire.spread_ms, wire.latency_ms = 0, late_ms
+        wire.ms += 500
+        wire.speak("trade", "SOL_USDC")
+        wire.ms += 500
+        wire.add(FrameKind.TICK, msgspec.json.encode(wire.status))
+
+    assert [a for a in wire.alerts if a.kind is AlertKind.JITTER] == []
+
+
 def test_single_stall_is_no_alarm(wire: Wire) -> None:
     wire.latency_ms = 400
     wire.live(1)
