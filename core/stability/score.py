@@ -8,8 +8,8 @@ on, straight or over logarithms. Then
     score = 100 * min(G, all ceilings, cap)
 
 The product lets no good part pay for a bad one, and the ceilings let no bad part hide behind a
-small weight: any one that is fully bad forces the score to 65 or below, and liveness to 0. Every
-function is non-decreasing in d, so that nothing that gets worse can raise the score.
+small weight: any one that is fully bad forces the score to 65 or below, liveness and integrity to
+0. Every function is non-decreasing in d, so that nothing that gets worse can raise the score.
 
 Source of the form: desirability functions combined by a weighted geometric mean (Derringer and
 Suich 1980), against compensation between parts (OECD Handbook on Composite Indicators 2008, 1.6).

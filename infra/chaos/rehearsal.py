@@ -29,7 +29,7 @@ CALM: Final = 5, 9.0
 """Symbols, and book events a second of all of them, of worlds whose faults are no silences."""
 SHAPES: Final = (BUSY, (24, 8.0), (40, 8.0))
 """Likewise of clean worlds: busy ones and thin ones."""
-UNDETECTED: Final = frozenset({"F12", "F13"})
+UNDETECTED: Final = frozenset({"F12"})
 """Classes that no detector of this version looks for."""
 SILENCES: Final = frozenset({"F1", "F2", "F3"})
 _NS_PER_S: Final = 1_000_000_000

@@ -63,8 +63,9 @@ def test_any_one_fully_bad_component_forces_the_score_out_of_stable(component: C
     assert found.badness == SCALES[component].bad
 
 
-def test_full_silence_forces_the_score_to_0() -> None:
-    assert score(_good() | {Component.LIVENESS: 8.0}).value == 0.0
+@pytest.mark.parametrize("component", [Component.LIVENESS, Component.INTEGRITY])
+def test_full_silence_and_lost_messages_force_the_score_to_0(component: Component) -> None:
+    assert score(_good() | {component: SCALES[component].bad}).value == 0.0
 
 
 @given(known=KNOWN, cap=st.floats(min_value=0.0, max_value=1.0))
