@@ -11,7 +11,7 @@ from core.notify.receipts import Outcome
 from core.stability.alerts import Phase
 from tests.integration.notify.rig import NS, NotifyRig, until
 
-pytestmark = pytest.mark.timeout(200)
+pytestmark = pytest.mark.timeout(500)
 
 
 async def test_notifier_tells_every_receiver_in_its_own_format(full_rig: NotifyRig) -> None:
@@ -170,7 +170,7 @@ async def test_new_receiver_is_told_what_is_open_and_not_what_is_over(rig: Notif
     rig.assert_each_once(["open"])
 
 
-@pytest.mark.timeout(240)
+@pytest.mark.timeout(500)
 async def test_partitions_shared_anew_and_a_zombie_tell_nothing_twice(rig: NotifyRig) -> None:
     """One joins under load, one is killed, one is frozen and wakes up as a zombie."""
     incidents: list[str] = []

@@ -11,7 +11,7 @@ from tests.integration.notify.rig import NotifyRig, until
 from tests.integration.services import Kafka
 
 
-@pytest.mark.timeout(240)
+@pytest.mark.timeout(500)
 async def test_notifier_survives_kafka_being_away_and_tells_each_once(tmp_path: Path) -> None:
     """A server of its own: others must not feel it."""
     with KafkaServer(tmp_path, free_port()) as server:

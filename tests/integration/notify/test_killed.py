@@ -13,7 +13,7 @@ from sinks.notify.courier import Step
 from tests.integration.notify.rig import NotifyRig, Told
 from tests.integration.sinks.rig import eventually
 
-pytestmark = pytest.mark.timeout(300)
+pytestmark = pytest.mark.timeout(500)
 
 
 @pytest.mark.parametrize("step", Step)

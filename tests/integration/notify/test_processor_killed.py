@@ -17,7 +17,7 @@ from tests.integration.services import Kafka
 from tests.integration.sinks.rig import SESSION_MS, SinkProcess
 from tests.processors.market import NS, Connection, batches
 
-pytestmark = pytest.mark.timeout(300)
+pytestmark = pytest.mark.timeout(500)
 
 EPOCHS = 12
 EPOCH_S = 30

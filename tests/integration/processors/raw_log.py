@@ -30,7 +30,7 @@ from schemas.codec import decode_output, encode_frame_batch
 from schemas.topics import DEAD_LETTERS, OUTPUT_KINDS, event_topic, raw_topic
 
 ROOT = Path(__file__).parents[3]
-START_S = 60.0
+START_S = 120.0
 WARMUP_S = 75
 SNAPSHOT_INTERVAL_S = 20
 
@@ -169,7 +169,7 @@ class Log:
             await consumer.stop()
         return sum(offset.offset for offset in committed.values()), sum(ends.values())
 
-    async def wait_committed(self, at_least: int | None = None, timeout: float = 90.0) -> None:
+    async def wait_committed(self, at_least: int | None = None, timeout: float = 180.0) -> None:
         """Wait until `at_least` raw records are committed, all by default."""
         deadline = time.monotonic() + timeout
         while True:

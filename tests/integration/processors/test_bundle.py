@@ -18,7 +18,7 @@ from tests.integration.processors.raw_log import ROOT, Log, Worker, merged, raw_
 from tests.integration.services import Kafka
 from tests.processors.market import NS, Connection, batches
 
-pytestmark = pytest.mark.timeout(240)
+pytestmark = pytest.mark.timeout(500)
 
 
 def run(

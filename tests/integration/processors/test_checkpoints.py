@@ -22,7 +22,7 @@ from tests.integration.processors.raw_log import (
 from tests.integration.services import Kafka
 from tests.processors.market import NS, SYMBOLS, Connection
 
-pytestmark = pytest.mark.timeout(240)
+pytestmark = pytest.mark.timeout(500)
 
 SILENT = SYMBOLS["deribit"][1]
 LAST_TRADE_S = 10

@@ -12,7 +12,7 @@ from tests.integration.processors.raw_log import Log, Worker, expected, merged, 
 from tests.processors.market import NS, SYMBOLS, Connection, batches
 
 
-@pytest.mark.timeout(180)
+@pytest.mark.timeout(500)
 async def test_worker_outlives_a_killed_broker(tmp_path: Path) -> None:
     """The broker is one of its own, because it is killed."""
     start = (int(time.time()) - 1200) * NS

@@ -23,7 +23,7 @@ from tests.integration.processors.raw_log import (
 from tests.integration.services import Kafka
 from tests.processors.market import NS, SYMBOLS, Connection, batches
 
-pytestmark = pytest.mark.timeout(240)
+pytestmark = pytest.mark.timeout(500)
 
 
 def two_runs(seconds: float) -> list[Raw]:

@@ -14,7 +14,7 @@ from tests.integration.processors.raw_log import Log, Raw, Worker, expected, mer
 from tests.integration.services import Kafka
 from tests.processors.market import NS, SYMBOLS, Connection, batches
 
-pytestmark = pytest.mark.timeout(240)
+pytestmark = pytest.mark.timeout(500)
 
 
 def three_venues(seconds: float) -> list[Raw]:

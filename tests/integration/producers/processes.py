@@ -16,7 +16,7 @@ from typing import Any
 from infra.local.process import free_port
 
 ROOT = Path(__file__).parents[3]
-DEADLINE_S = 60.0
+DEADLINE_S = 120.0
 VENUES = ("deribit", "binance", "kraken")
 
 

@@ -80,7 +80,7 @@ def wait_acknowledged(running: Producer) -> None:
 
 
 @pytest.mark.slow
-@pytest.mark.timeout(300)
+@pytest.mark.timeout(500)
 @pytest.mark.parametrize("how", ["stop", "kill"])
 def test_produce_kafka_away_under_load_loses_nothing(
     broker: KafkaServer, simulated: Simulation, tmp_path: Path, how: str

@@ -67,7 +67,7 @@ def wait_until_all_ended(folder: Path) -> None:
         time.sleep(0.1)
 
 
-@pytest.mark.timeout(300)
+@pytest.mark.timeout(500)
 @pytest.mark.parametrize(
     ("number", "end"),
     [
@@ -101,7 +101,7 @@ def test_make_run_without_a_terminal_ends_in_order(
     assert not (tmp_path / "var" / "run.toml").exists()
 
 
-@pytest.mark.timeout(300)
+@pytest.mark.timeout(500)
 def test_make_run_on_a_terminal_ends_in_order_on_ctrl_c(command: list[str], tmp_path: Path) -> None:
     child, terminal = pty.fork()
     if not child:

@@ -33,7 +33,7 @@ from tests.integration.sinks.facts import TABLES, named, rows_sql
 from tests.integration.sinks.records import PARTITIONS, Records
 
 ROOT = Path(__file__).parents[3]
-DEADLINE_S = 60.0
+DEADLINE_S = 150.0
 SESSION_MS = 6_000
 END_S = 40.0
 OUTPUT_CHARACTERS = 3_000

@@ -17,7 +17,7 @@ AWAY_S = 10.0
 LATE_S = 1.5
 
 
-@pytest.mark.timeout(300)
+@pytest.mark.timeout(500)
 async def test_clickhouse_away_makes_lag_visible_and_is_caught_up(rig: Rig) -> None:
     async with Proxy(rig.clickhouse.host, rig.clickhouse.port) as proxy:
         address = {"clickhouse__host": "127.0.0.1", "clickhouse__port": str(proxy.port)}
@@ -45,7 +45,7 @@ async def test_clickhouse_away_makes_lag_visible_and_is_caught_up(rig: Rig) -> N
     rig.assert_everything_is_there_once()
 
 
-@pytest.mark.timeout(300)
+@pytest.mark.timeout(500)
 async def test_clickhouse_killed_and_away_under_load_is_caught_up(
     kafka: Kafka, tmp_path: Path
 ) -> None:
@@ -83,7 +83,7 @@ async def _progress(rig: Rig) -> None:
     await eventually(lambda: rig.count() > before + 500, "progress")
 
 
-@pytest.mark.timeout(300)
+@pytest.mark.timeout(500)
 @pytest.mark.parametrize("fate", [Answers.LOST, Answers.TORN, Answers.LATE])
 async def test_insert_without_an_answer_is_stored_once(rig: Rig, fate: Answers) -> None:
     """The database has stored the block and the sink cannot know; also across a crash."""

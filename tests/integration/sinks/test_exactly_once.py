@@ -28,7 +28,7 @@ async def test_sink_stores_what_is_there_and_what_comes(rig: Rig) -> None:
     assert totals["rows"] == totals["facts"] == 500
 
 
-@pytest.mark.timeout(300)
+@pytest.mark.timeout(500)
 async def test_sink_killed_at_random_moments_stores_every_fact_once(rig: Rig) -> None:
     draw = random.Random(3)
     async with rig.load():
@@ -44,7 +44,7 @@ async def test_sink_killed_at_random_moments_stores_every_fact_once(rig: Rig) ->
     assert totals["duplicates"] > 0
 
 
-@pytest.mark.timeout(200)
+@pytest.mark.timeout(500)
 @pytest.mark.parametrize("step", Step)
 async def test_sink_killed_between_two_steps_stores_every_fact_once(rig: Rig, step: Step) -> None:
     """Each step twice: in the first block of all, and in one that follows others."""
@@ -72,7 +72,7 @@ async def test_sink_killed_between_two_steps_stores_every_fact_once(rig: Rig, st
     assert (totals["duplicates"], rig.count("dead_letters")) == (50, 1)
 
 
-@pytest.mark.timeout(300)
+@pytest.mark.timeout(500)
 async def test_two_sinks_with_one_killed_and_one_frozen_store_every_fact_once(rig: Rig) -> None:
     """The frozen one wakes up as a zombie, in the middle of whatever it was doing."""
     async with rig.load():
@@ -94,7 +94,7 @@ async def test_two_sinks_with_one_killed_and_one_frozen_store_every_fact_once(ri
     rig.assert_everything_is_there_once()
 
 
-@pytest.mark.timeout(300)
+@pytest.mark.timeout(500)
 async def test_insert_of_a_zombie_that_arrives_late_stores_nothing_twice(rig: Rig) -> None:
     """The insert is on its way when its sink freezes, and arrives when another one is done."""
     async with Proxy(rig.clickhouse.host, rig.clickhouse.port) as proxy, rig.producer() as records:

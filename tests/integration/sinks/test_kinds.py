@@ -10,7 +10,7 @@ from tests.integration.sinks.facts import TABLES
 from tests.integration.sinks.rig import Rig, eventually
 
 
-@pytest.mark.timeout(200)
+@pytest.mark.timeout(500)
 async def test_facts_of_every_kind_become_equal_rows(rig: Rig) -> None:
     """Whole rows are compared: decimals, ladders, nulls, limits, and times to the nanosecond."""
     async with rig.producer() as records:
@@ -28,7 +28,7 @@ async def test_facts_of_every_kind_become_equal_rows(rig: Rig) -> None:
     await rig.assert_rows_are_what_was_written(records)
 
 
-@pytest.mark.timeout(300)
+@pytest.mark.timeout(500)
 async def test_sink_killed_under_a_mixed_load_stores_every_fact_of_every_kind_once(
     rig: Rig,
 ) -> None:
@@ -52,7 +52,7 @@ async def test_sink_killed_under_a_mixed_load_stores_every_fact_of_every_kind_on
     await rig.assert_rows_are_what_was_written(records)
 
 
-@pytest.mark.timeout(200)
+@pytest.mark.timeout(500)
 async def test_poison_on_each_topic_becomes_a_dead_letter_of_that_topic(rig: Rig) -> None:
     """Also a record of one kind on the topic of another, and poison among the dead letters."""
     kinds = (*EVENT_KINDS, DEAD_LETTERS)

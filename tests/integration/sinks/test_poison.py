@@ -21,7 +21,7 @@ def too_large() -> bytes:
     return encode_events(msgspec.structs.replace(events, trades=trades), 0, 1)[0][1]
 
 
-@pytest.mark.timeout(200)
+@pytest.mark.timeout(500)
 async def test_poison_becomes_dead_letters_with_a_reason(rig: Rig) -> None:
     async with rig.producer() as records:
         await records.trades(20)

@@ -47,7 +47,7 @@ def restore(rig: Rig) -> None:
         rig.command(f"INSERT INTO {table} {TWICE} SELECT * FROM {table}_saved")
 
 
-@pytest.mark.timeout(300)
+@pytest.mark.timeout(500)
 async def test_reconcile_finds_and_names_what_was_tampered_with(rig: Rig) -> None:
     async with rig.producer() as records:
         await records.trades(40)

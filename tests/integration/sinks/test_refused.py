@@ -30,7 +30,7 @@ def refused(rig: Rig) -> int:
     return sum(each["refused"] for each in rig.reconcile()["partitions"])
 
 
-@pytest.mark.timeout(300)
+@pytest.mark.timeout(500)
 async def test_record_whose_rows_are_refused_becomes_a_letter_and_the_rest_is_stored(
     rig: Rig,
 ) -> None:
@@ -71,7 +71,7 @@ async def test_record_whose_rows_are_refused_becomes_a_letter_and_the_rest_is_st
     assert (totals["dead_letters"], totals["duplicates"], refused(rig)) == (5, 5 + 3 + 3, 4)
 
 
-@pytest.mark.timeout(300)
+@pytest.mark.timeout(500)
 async def test_sink_killed_while_it_isolates_decides_the_same_again(rig: Rig) -> None:
     rig.command(NARROW)
     environment = rig.environment | {"STREAMGAUGE__SINK__INSTANCE_ID": "one"}
@@ -100,7 +100,7 @@ async def test_sink_killed_while_it_isolates_decides_the_same_again(rig: Rig) ->
     assert refused(rig) == len(letters(rig)) == 7 * len(Step)
 
 
-@pytest.mark.timeout(300)
+@pytest.mark.timeout(500)
 @pytest.mark.parametrize(
     ("breaks", "mends"),
     [
@@ -140,7 +140,7 @@ async def test_table_that_takes_no_row_stops_the_sink_and_makes_no_letters(
     assert totals["dead_letters"] == rig.count("dead_letters") == 0
 
 
-@pytest.mark.timeout(300)
+@pytest.mark.timeout(500)
 async def test_letter_that_is_refused_stops_its_partition_and_no_other(rig: Rig) -> None:
     """A letter about the letter would be refused as well, and so for ever."""
     rig.command("ALTER TABLE dead_letters MODIFY COLUMN reason FixedString(3)")
