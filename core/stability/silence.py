@@ -77,7 +77,7 @@ class Rhythm(msgspec.Struct, array_like=True):
 
         A silence that was a fault, and in which messages were lost, was an outage and no rhythm: it
         leaves the limit as it is. Any other one is remembered as no more than the limit: so a
-        calmer market is learned.
+        calmer market is learned, and a market that was halted is judged as before.
         """
         limit = self.limit_ns(is_pooled=is_pooled)
         self.frames = min(self.frames + frames, FACTORS_THIN[-1][0])
@@ -86,6 +86,7 @@ class Rhythm(msgspec.Struct, array_like=True):
         if gap_max_ns is not None and limit is not None:
             is_outage = has_loss and gap_max_ns >= limit
             gap_max_ns = min(gap_max_ns, limit)
+            self.quiet_ns = min(self.quiet_ns, limit)
         if is_outage:
             self.quiet_ns = 0
             self.gaps.add(None, passed_ns)
@@ -98,14 +99,15 @@ class Rhythm(msgspec.Struct, array_like=True):
 
     def _count(self, frames: int, passed_ns: int) -> None:
         """Let the rate follow what came; a silence counts when it has ended."""
-        self.quiet_ns += passed_ns
+        self.quiet_ns = min(self.quiet_ns + passed_ns, BUCKET_NS)
         if not frames or not self.quiet_ns:
             return
         fresh = frames * _S / self.quiet_ns
         if self.rate:
-            fresh = min(fresh, BURST * self.rate)
-        share = min(self.quiet_ns / min(self.watched_ns, RECENT_NS), 1.0)
-        self.rate += (fresh - self.rate) * share
+            share = min(self.quiet_ns / min(self.watched_ns, RECENT_NS), 1.0)
+            self.rate += (min(fresh, BURST * self.rate) - self.rate) * share
+        else:
+            self.rate = fresh
         self.quiet_ns = 0
 
     def limit_ns(self, *, is_pooled: bool = False) -> int | None:

@@ -143,6 +143,18 @@ def test_burst_leaves_no_lull_behind() -> None:
     assert rhythm.limit_ns() == pytest.approx(2 * S, rel=0.1)
 
 
+def test_market_that_was_halted_is_judged_as_before_when_it_goes_on() -> None:
+    """Nothing was lost in an hour without a message: none was sent."""
+    rhythm = _learned(S)
+    for _ in range(3600):
+        rhythm.add(0, None, S)
+    rhythm.add(10, 3600 * S, S)
+    for _ in range(60):
+        rhythm.add(10, S, S)
+
+    assert rhythm.limit_ns() == pytest.approx(4 * S, rel=0.05)
+
+
 def test_silence_that_was_an_outage_makes_no_lull() -> None:
     rhythm = _learned(S)
     for _ in range(120):
