@@ -21,6 +21,9 @@ TRADES: Final = "trades"
 LATENCY_FROM: Final = 3.5
 JITTER_FROM: Final = 3.25
 """Times what is usual; between this and what counts as good an incident stays as it is."""
+LEVEL_FROM: Final = 3.0
+"""Times by how much latencies differ more than usual: a median that is up by less is not higher,
+it varies. Messages that wait for late ones before them all come late."""
 _S: Final = 1_000_000_000
 _SILENCES: Final = {
     CONNECTION: AlertKind.SILENCE,
@@ -74,8 +77,17 @@ def _unusual(
         if kind is AlertKind.LATENCY and not is_open and is_waiting:
             # The venue's clock may have been set: its next answer will tell.
             continue
+        if kind is AlertKind.LATENCY and _varies(health):
+            continue
         began = second.ts - lasted_ns
         yield Finding(kind, began, component.name.lower(), badness, limit, "times usual")
+
+
+def _varies(health: StreamHealth) -> bool:
+    """Say whether latency is up no more than what varies so much would be."""
+    jitter, usual = health.jitters.median(), health.usual_jitter.value
+    more = 0.0 if jitter is None or usual is None else jitter - usual
+    return (health.excess_ns() or 0.0) < LEVEL_FROM * more
 
 
 def _disorder(second: StreamSecond) -> Iterator[Finding]:

@@ -335,6 +335,14 @@ def test_noise_is_jitter_and_not_latency(wire: Wire) -> None:
     assert found == [(OPEN, AlertKind.JITTER, "data", "")]
 
 
+def test_noise_that_lifts_the_median_is_jitter_and_not_latency(wire: Wire) -> None:
+    """On one socket a message that is late makes those behind it late."""
+    wire.latency_ms, wire.spread_ms = 0, 250
+    found = wire.live(25)
+
+    assert found == [(OPEN, AlertKind.JITTER, "data", "")]
+
+
 def test_few_messages_say_little_of_jitter(wire: Wire) -> None:
     """One message a second: single ones that are late are no jitter of the stream."""
     for late_ms in (20, 31, 20, 20) * 10:
