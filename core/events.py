@@ -78,6 +78,7 @@ class FaultKind(IntEnum):
     UNREPRESENTABLE = 18
     UNEXPECTED_BINARY = 19
     MAINTENANCE = 20
+    SCHEMA_DRIFT = 21
 
 
 class Trade(msgspec.Struct, frozen=True, gc=False):

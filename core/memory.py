@@ -9,6 +9,7 @@ from typing import Annotated, Final
 
 import msgspec
 
+from core.shapes import Fields
 from core.stability.health import StreamHealth
 
 _Number = Annotated[int, msgspec.Meta(gt=-(1 << 62), lt=1 << 62)]
@@ -29,7 +30,7 @@ class StreamMemory(msgspec.Struct, omit_defaults=True):
     `last_mono` is the monotonic time (ns) of its last frame in this epoch, `last_heartbeat` that of
     the venue's last heartbeat, `last_transit` the last transit time (ns); None before the first.
     `trade_ids` is of a trades stream only. `health` is what it was judged by, and its open
-    incidents.
+    incidents. `shapes` alone, by kind of message, is what the channel `schema` remembers.
     """
 
     last_mono: _Number | None = None
@@ -37,6 +38,7 @@ class StreamMemory(msgspec.Struct, omit_defaults=True):
     trade_ids: TradeIdsMemory | None = None
     health: StreamHealth | None = None
     last_heartbeat: _Number | None = None
+    shapes: dict[str, Fields] | None = None
 
 
 def write(memory: StreamMemory) -> bytes:

@@ -37,6 +37,7 @@ from core.protocol import (
     Delta,
     Exchange,
     Heartbeat,
+    Message,
     Shard,
     Snapshot,
     TradePrint,
@@ -82,6 +83,8 @@ class ShardPipeline:
         self._seconds = Seconds(
             self._facts, self._instruments, self._stability, settings.checkpoint_interval_ns
         )
+        self._looked: set[type[Message]] = set()
+        """Kinds of messages of which one was looked at since the last tick."""
         self._sample_at = 0
         self._told: tuple[int, int, ServerTime] | None = None
         """The number and monotonic time of the last answer that told the venue's time."""
@@ -227,6 +230,8 @@ class ShardPipeline:
         self._instruments.take(messages, frame)
         if messages:
             first = messages[0]
+            if type(first) not in self._looked:
+                self._look(type(first), payload)
             if type(first) is Delta or type(first) is TradePrint:
                 transit = frame.ts_recv - first.ts_event if first.ts_event else None
                 if facts.overtaken or facts.repeated:
@@ -240,6 +245,20 @@ class ShardPipeline:
                 self._told = facts.number, frame.ts_mono, first
             elif type(first) is Heartbeat:
                 self._seconds.connection.heartbeats.add(frame.ts_mono)
+
+    def _look(self, kind: type[Message], payload: bytes) -> None:
+        """Look at the fields of the first message of its kind since the last tick."""
+        self._looked.add(kind)
+        change = self._seconds.shapes.look(kind.__name__, payload)
+        if change is not None:
+            new, gone = ", ".join(change.new) or "none", ", ".join(change.gone) or "none"
+            self._facts.fault(
+                FaultKind.SCHEMA_DRIFT,
+                expected=f"the fields of {kind.__name__} as before",
+                found=f"new: {new}; gone: {gone}",
+                count=len(change.new) + len(change.gone),
+                unit="fields",
+            )
 
     def _received_binary(self, frame: Frame) -> None:
         size = len(frame.payload)
@@ -346,6 +365,7 @@ class ShardPipeline:
 
     def _ticked(self, frame: Frame) -> None:
         self._seconds.tick(self._own(frame, TickStatus))
+        self._looked.clear()
 
     def _own(self, frame: Frame, struct: type[_Own]) -> _Own | None:
         """Read a payload of our own producer."""

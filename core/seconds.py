@@ -12,6 +12,7 @@ from core.facts import Facts
 from core.frames import TickStatus
 from core.instruments import Instruments
 from core.memory import StreamMemory, read, write
+from core.shapes import Shapes
 from core.stability.connection import ConnectionStability
 from core.stability.health import ConnectionWindow
 from core.statistics import StreamStatistics
@@ -20,6 +21,8 @@ from core.sync import BookSync
 BLIND_AGE_NS: Final = 5_000_000_000
 """Frames that wait for Kafka for longer say nothing of the exchange any more."""
 _NO_STATUS: Final = TickStatus(connected=False)
+SCHEMA: Final = "schema"
+"""The channel of the checkpoint in which it stands which fields messages have."""
 _STAGGER_NS: Final = 1_000_000_000
 """Between the checkpoints of two streams of a connection, where there are ticks to make them."""
 
@@ -39,6 +42,7 @@ class Seconds:
     ) -> None:
         self.connection = StreamStatistics("connection", "")
         self.data = StreamStatistics("data", "")
+        self.shapes = Shapes()
         self._facts = facts
         self._instruments = instruments
         self._stability = stability
@@ -124,7 +128,9 @@ class Seconds:
     def _recall(self, channel: str, symbol: str, memory: StreamMemory) -> None:
         if memory.health is not None:
             self._stability.health[channel, symbol] = memory.health
-        if channel == self.connection.channel:
+        if channel == SCHEMA:
+            self.shapes.by_kind = memory.shapes or {}
+        elif channel == self.connection.channel:
             self.connection.recall(memory)
         elif channel == self.data.channel:
             self.data.recall(memory)
@@ -157,13 +163,17 @@ class Seconds:
             self._checkpoint(self.data, self.data.remember())
         for instrument, stream in due:
             self._checkpoint(stream, instrument.remember(stream))
+        if is_due(len(streams) + 1):
+            self._write(SCHEMA, "", StreamMemory(shapes=self.shapes.by_kind))
 
     def _checkpoint(self, stream: StreamStatistics, memory: StreamMemory) -> None:
-        facts = self._facts
         memory.health = self._stability.of((stream.channel, stream.symbol))
-        state = write(memory)
+        self._write(stream.channel, stream.symbol, memory)
+
+    def _write(self, channel: str, symbol: str, memory: StreamMemory) -> None:
+        facts, state = self._facts, write(memory)
         facts.checkpoints.append(
-            StreamCheckpoint(facts.number, facts.next_index(), stream.channel, stream.symbol, state)
+            StreamCheckpoint(facts.number, facts.next_index(), channel, symbol, state)
         )
 
 

@@ -92,7 +92,7 @@ FAULT_ALERTS: Final[Mapping[FaultKind, AlertKind]] = {
     FaultKind.CHAIN_BROKEN: AlertKind.LOG_BROKEN,
 }
 """Faults that are evidence. A snapshot that came too old is asked for again and is none, nor is
-the venue's word that it will close the connection."""
+the venue's word that it will close the connection, nor a field that nobody needs."""
 
 
 class Incident(msgspec.Struct, array_like=True):

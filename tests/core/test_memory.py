@@ -173,7 +173,7 @@ def test_restored_pipeline_says_what_one_that_never_stopped_says(
 
         pipeline, streams = restarted(log.batches, wanted, start, cut)
 
-        assert len(streams) == 2 + 2 * len(SYMBOLS)
+        assert len(streams) == 3 + 2 * len(SYMBOLS)
         assert [pipeline.feed(batch) for batch in log.batches[cut:]] == wanted[cut:]
 
 
@@ -223,6 +223,9 @@ def test_checkpoints_of_streams_are_staggered_and_come_once_an_interval() -> Non
                 ]
                 if due or second % PERIOD_S == 0:
                     due = [("connection", ""), ("data", ""), *due]
+                place = len(streams) + 1
+                if epoch != batch.address.epoch or (second + place) % PERIOD_S == 0:
+                    due.append(("schema", ""))
                 assert [(c.channel, c.symbol) for c in made if c.number == number] == due
                 epoch = batch.address.epoch
                 ticks += 1

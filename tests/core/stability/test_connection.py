@@ -5,8 +5,8 @@ from copy import deepcopy
 import msgspec
 import pytest
 
-from core.events import Events
-from core.frames import Address, BatchBuilder, CloseReason, FrameKind, TickStatus
+from core.events import Events, Fault, FaultKind
+from core.frames import Address, BatchBuilder, CloseReason, FrameBatch, FrameKind, TickStatus
 from core.protocol import Shard
 from core.stability.alerts import AlertKind, Phase
 from core.stability.states import StreamState
@@ -401,6 +401,26 @@ def test_unreadable_frames_are_one_incident_of_the_connection(wire: Wire) -> Non
         (RESOLVE, AlertKind.SCHEMA),
     ]
     assert len(found) == 1
+
+
+def test_field_that_is_new_is_a_fault_told_once_and_no_incident(wire: Wire) -> None:
+    """Concept 29: what is added breaks nothing, and is counted."""
+    taken: list[Fault] = []
+    feed = wire.pipeline.feed
+
+    def listening(batch: FrameBatch) -> Events:
+        events = feed(batch)
+        taken.extend(events.faults)
+        return events
+
+    wire.pipeline.feed = listening  # type: ignore[method-assign]
+    wire.change = lambda payload: [payload.replace(b'"change_id"', b'"venue":1,"change_id"')]
+    found = wire.live(20)
+
+    (fault,) = taken
+    assert (fault.kind, fault.count, fault.unit) == (FaultKind.SCHEMA_DRIFT, 1, "fields")
+    assert fault.found == "new: params.data.venue; gone: none"
+    assert found == []
 
 
 def test_origin_of_an_alert_is_the_frame_that_showed_it(wire: Wire) -> None:
