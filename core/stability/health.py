@@ -221,7 +221,10 @@ class StreamHealth(msgspec.Struct, array_like=True):
         self.jitters.add(sum_ns // count)
         jitter = self.jitters.median()
         if jitter is not None:
-            self.usual_jitter.add(jitter, self._learned_ns(Component.JITTER, jitter, passed_ns))
+            learned_ns = self._learned_ns(Component.JITTER, jitter, passed_ns)
+            usual = self.usual_jitter.value
+            most = jitter if usual is None else 2.0 * max(usual, JITTER_LEAST_NS)
+            self.usual_jitter.add(min(jitter, most), learned_ns)
 
     def excess_ns(self) -> float | None:
         """Return how far latency is above what is usual: an offset of clocks is in both."""

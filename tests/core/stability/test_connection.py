@@ -511,6 +511,22 @@ def test_latency_that_comes_and_goes_does_not_become_usual(wire: Wire) -> None:
     assert kinds == [(OPEN, AlertKind.LATENCY), (RESOLVE, AlertKind.LATENCY)] * 10
 
 
+def test_jitter_that_comes_and_goes_does_not_become_usual(wire: Wire) -> None:
+    wire.spread_ms = 20
+    assert wire.live(1200) == []
+    for _ in range(20):
+        wire.spread_ms = 200
+        wire.live(25)
+        wire.spread_ms = 20
+        wire.live(20)
+    usual = wire.pipeline._stability.of(("data", "")).usual_jitter.value
+
+    kinds = [(a.phase, a.kind) for a in wire.alerts if a.kind is AlertKind.JITTER]
+    assert kinds == [(OPEN, AlertKind.JITTER), (RESOLVE, AlertKind.JITTER)] * 20
+    assert usual is not None
+    assert usual < 1.3 * 20 / 3 * MS
+
+
 def test_time_of_late_messages_is_no_latency_and_no_jitter(wire: Wire) -> None:
     for _ in range(8):
         wire.latency_ms = 900
