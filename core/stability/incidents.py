@@ -19,6 +19,9 @@ _S: Final = 1_000_000_000
 CLEAN_NS: Final = 10 * _S
 CLEAN_RECURRING_NS: Final = 60 * _S
 """How long there must be no evidence: what is rare by nature comes again within a minute."""
+CLEAN_SILENCE_NS: Final = 20 * _S
+"""Of a silent socket: a venue that asked for a sign of life meanwhile, and had no answer, closes it
+up to a heartbeat's interval later."""
 _RECURRING: Final = frozenset(
     {
         AlertKind.GAP,
@@ -144,7 +147,14 @@ class Incidents(msgspec.Struct, array_like=True):
             if kind in shown:
                 continue
             incident.clean_ns += passed_ns
-            if incident.clean_ns >= (CLEAN_RECURRING_NS if kind in _RECURRING else CLEAN_NS):
+            if incident.clean_ns >= _clean_ns(kind):
                 closed.append((kind, incident))
                 del self.open[kind]
         return closed
+
+
+def _clean_ns(kind: AlertKind) -> int:
+    """Return how long there must be no evidence of an incident."""
+    if kind is AlertKind.SILENCE:
+        return CLEAN_SILENCE_NS
+    return CLEAN_RECURRING_NS if kind in _RECURRING else CLEAN_NS

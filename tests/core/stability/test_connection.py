@@ -461,6 +461,22 @@ def test_silent_symbol_is_one_incident_with_all_that_was_lost(wire: Wire) -> Non
     assert wire.alerts[1].children >= 2
 
 
+def test_socket_that_the_venue_closes_after_a_silence_is_part_of_it(wire: Wire) -> None:
+    """It asked for a sign of life, which was swallowed too, and waited for ten seconds."""
+    wire.quiet = set(SYMBOLS)
+    wire.live(9)
+    wire.quiet = set()
+    wire.live(11)
+    wire.close(CloseReason(1000, "test_request unanswered", "exchange"))
+    wire.open()
+    wire.live(60)
+
+    assert [(a.phase, a.kind) for a in wire.alerts] == [
+        (OPEN, AlertKind.SILENCE),
+        (RESOLVE, AlertKind.SILENCE),
+    ]
+
+
 def test_hole_that_an_outage_left_is_part_of_it_however_late_it_shows(wire: Wire) -> None:
     wire.quiet = set(SYMBOLS)
     wire.live(4)
@@ -482,7 +498,7 @@ def test_hole_after_a_message_since_the_outage_is_a_gap_of_its_own(wire: Wire) -
     wire.quiet = set(SYMBOLS)
     wire.live(4)
     wire.quiet = set()
-    wire.live(15)
+    wire.live(25)
     wire.speaker.trade_ids["SOL_USDC"] += 3
     wire.live(5)
 
