@@ -222,6 +222,11 @@ class Exchange(Protocol):
         """Spread symbols over connections."""
         ...
 
+    def instrument(self, symbol: str) -> str:
+        """Return the canonical name by which venues are compared (see `core.currencies`), empty for
+        symbols that are not compared."""
+        ...
+
     def subscribe(self, shard: Shard) -> list[str]:
         """Return the messages that open every channel of a shard, in order; ids start at 1."""
         ...

@@ -25,6 +25,7 @@ import msgspec
 from core.book import Level
 from core.clock import ServerTime
 from core.continuity import Bootstrap, Scheme
+from core.currencies import instrument_of_word
 from core.events import Side
 from core.protocol import (
     Answer,
@@ -174,6 +175,10 @@ class Binance:
     def plan(self, symbols: Iterable[str], *, per_shard: int, book_depth: int) -> list[Shard]:
         """Spread symbols over connections in the order given."""
         return shards(self.name, symbols, per_shard=per_shard, book_depth=book_depth)
+
+    def instrument(self, symbol: str) -> str:
+        """Both codes are one word."""
+        return instrument_of_word(symbol)
 
     def subscribe(self, shard: Shard) -> list[str]:
         """Ask for all streams in few calls."""

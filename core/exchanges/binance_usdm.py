@@ -22,6 +22,7 @@ from typing import Final
 import msgspec
 
 from core.continuity import Bootstrap, Scheme
+from core.currencies import instrument_of_word
 from core.events import Side
 from core.protocol import (
     Answer,
@@ -163,6 +164,10 @@ class BinanceUsdm:
     def plan(self, symbols: Iterable[str], *, per_shard: int, book_depth: int) -> list[Shard]:
         """Spread symbols over connections in the order given."""
         return shards(self.name, symbols, per_shard=per_shard, book_depth=book_depth)
+
+    def instrument(self, symbol: str) -> str:
+        """Both codes are one word; what ends has its date behind an underscore."""
+        return "" if "_" in symbol else instrument_of_word(symbol)
 
     def subscribe(self, shard: Shard) -> list[str]:
         """Ask for all streams in few calls."""

@@ -28,6 +28,7 @@ import msgspec
 from core.book import Level
 from core.clock import ServerTime
 from core.continuity import Bootstrap, Scheme
+from core.currencies import instrument
 from core.events import Side
 from core.protocol import (
     Answer,
@@ -203,6 +204,13 @@ class Deribit:
     def plan(self, symbols: Iterable[str], *, per_shard: int, book_depth: int) -> list[Shard]:
         """Spread instruments over connections in the order given."""
         return shards(self.name, symbols, per_shard=per_shard, book_depth=book_depth)
+
+    def instrument(self, symbol: str) -> str:
+        """Perpetuals and spot: `BTC-PERPETUAL`, `ETH_USDC-PERPETUAL`, `ETH_USDC`."""
+        codes, dash, kind = symbol.partition("-")
+        base, _, quote = codes.partition("_")
+        is_undated = kind == "PERPETUAL" or not dash
+        return instrument(base, quote or ("USD" if dash else "")) if is_undated else ""
 
     def subscribe(self, shard: Shard) -> list[str]:
         """Ask for heartbeats, then for all channels in few calls: each call is costly."""

@@ -26,6 +26,7 @@ import msgspec
 from core.book import Level
 from core.clock import ServerTime
 from core.continuity import Bootstrap, Scheme
+from core.currencies import instrument
 from core.events import Side
 from core.protocol import (
     Answer,
@@ -196,6 +197,11 @@ class Kraken:
         """Spread symbols over connections; the depth is the next one that Kraken offers."""
         depth = next((depth for depth in DEPTHS if depth >= book_depth), DEPTHS[-1])
         return shards(self.name, symbols, per_shard=per_shard, book_depth=depth)
+
+    def instrument(self, symbol: str) -> str:
+        """Both codes, with a slash between."""
+        base, _, quote = symbol.partition("/")
+        return instrument(base, quote)
 
     def subscribe(self, shard: Shard) -> list[str]:
         """Ask for trades without history, then for books."""

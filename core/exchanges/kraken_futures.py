@@ -18,6 +18,7 @@ from typing import Final, Literal
 import msgspec
 
 from core.continuity import Bootstrap, Scheme
+from core.currencies import instrument_of_word
 from core.events import Side
 from core.protocol import (
     Capabilities,
@@ -134,6 +135,11 @@ class KrakenFutures:
     def plan(self, symbols: Iterable[str], *, per_shard: int, book_depth: int) -> list[Shard]:
         """Spread products over connections in the order given."""
         return shards(self.name, symbols, per_shard=per_shard, book_depth=book_depth)
+
+    def instrument(self, symbol: str) -> str:
+        """Perpetuals begin with PI_ (inverse) or PF_ (linear)."""
+        kind, _, word = symbol.partition("_")
+        return instrument_of_word(word) if kind in ("PI", "PF") else ""
 
     def subscribe(self, shard: Shard) -> list[str]:
         """Ask for heartbeats, trades and books."""

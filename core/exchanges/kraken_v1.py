@@ -17,6 +17,7 @@ import msgspec
 
 from core.book import Level
 from core.continuity import Bootstrap, Scheme
+from core.currencies import instrument
 from core.events import Side
 from core.protocol import (
     Answer,
@@ -134,6 +135,11 @@ class KrakenV1:
         """Spread pairs over connections; the depth is the next one that Kraken offers."""
         depth = next((depth for depth in _DEPTHS if depth >= book_depth), _DEPTHS[-1])
         return shards(self.name, symbols, per_shard=per_shard, book_depth=depth)
+
+    def instrument(self, symbol: str) -> str:
+        """Both codes, with a slash between."""
+        base, _, quote = symbol.partition("/")
+        return instrument(base, quote)
 
     def subscribe(self, shard: Shard) -> list[str]:
         """Ask for trades and books."""

@@ -46,6 +46,40 @@ def test_exchange_module_says_how_its_books_are_kept_in_step(name: str) -> None:
     assert "read November 2026" in text
 
 
+@pytest.mark.parametrize(
+    ("name", "symbol", "wanted"),
+    [
+        ("binance", "BTCUSDT", "BTC/USD"),
+        ("binance", "ETHFDUSD", "ETH/USD"),
+        ("binance", "ETHBTC", "ETH/BTC"),
+        ("binance", "BTCEUR", "BTC/EUR"),
+        ("binance", "USDTTRY", "USDT/TRY"),
+        ("binance", "ABCXYZ", ""),
+        ("binance_usdm", "BTCUSDT", "BTC/USD"),
+        ("binance_usdm", "BTCUSDT_270326", ""),
+        ("deribit", "BTC-PERPETUAL", "BTC/USD"),
+        ("deribit", "SOL_USDC-PERPETUAL", "SOL/USD"),
+        ("deribit", "ETH_BTC", "ETH/BTC"),
+        ("deribit", "BTC-25JUN27", ""),
+        ("deribit", "BTC-25JUN27-90000-C", ""),
+        ("deribit", "SOL_USDC-25JUN27", ""),
+        ("kraken", "BTC/USD", "BTC/USD"),
+        ("kraken", "USDC/USD", "USDC/USD"),
+        ("kraken", "USD/USDT", ""),
+        ("kraken", "BTC", ""),
+        ("kraken_v1", "XBT/USD", "BTC/USD"),
+        ("kraken_v1", "XDG/EUR", "DOGE/EUR"),
+        ("kraken_futures", "PI_XBTUSD", "BTC/USD"),
+        ("kraken_futures", "PF_ETHEUR", "ETH/EUR"),
+        ("kraken_futures", "FI_XBTUSD_270326", ""),
+    ],
+)
+def test_exchange_names_an_instrument_as_all_do_where_it_has_no_end(
+    name: str, symbol: str, wanted: str
+) -> None:
+    assert exchanges()[name].instrument(symbol) == wanted
+
+
 # -- Binance --
 
 
