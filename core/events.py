@@ -15,6 +15,8 @@ from core.frames import Address
 from core.stability.alerts import Alert
 from core.stability.score import Component
 from core.stability.states import StreamState
+from core.venues.mids import Mid
+from core.venues.seconds import VenueSecond
 
 ALERT_PLACES: Final = 65_536
 """More than facts of one frame can be."""
@@ -242,7 +244,8 @@ class StreamCheckpoint(msgspec.Struct, frozen=True, gc=False):
 
 
 class Events(msgspec.Struct):
-    """All facts of one raw record, in order of origin."""
+    """All facts of one raw record, or of one closed second of an exchange's instrument, in order of
+    origin."""
 
     address: Address
     number: int
@@ -252,6 +255,8 @@ class Events(msgspec.Struct):
     seconds: list[StreamSecond]
     alerts: list[Alert] = []
     checkpoints: list[StreamCheckpoint] = []
+    mids: list[Mid] = []
+    venues: list[VenueSecond] = []
 
 
 class Header(msgspec.Struct, frozen=True, gc=False):

@@ -47,6 +47,10 @@ class AlertKind(IntEnum):
     """The venue's clock was set, or does not keep time."""
     LOCAL_CLOCK = 18
     """The wall clock of our own producer was set."""
+    DIVERGENCE = 19
+    """A venue's price is elsewhere than usual, compared with those of the others."""
+    FROZEN_PRICE = 20
+    """Messages come and a venue's price stands still, while those of the others move."""
 
 
 class Severity(IntEnum):

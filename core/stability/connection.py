@@ -13,11 +13,17 @@ import msgspec
 from core.clock import STEP_LEAST_NS, ServerTime
 from core.events import Fault, FaultKind, StreamSecond
 from core.facts import Facts
-from core.stability.alerts import Alert, AlertKind, Finding, Phase, Severity
+from core.stability.alerts import AlertKind, Finding, Phase
 from core.stability.clocks import LOCAL_STEP_NS
 from core.stability.findings import BOOK, CONNECTION, DATA, TRADES, findings
 from core.stability.health import ConnectionWindow, StreamHealth
-from core.stability.incidents import EXPLAINED, FAULT_ALERTS, PARENTS, SEVERITIES, Incident
+from core.stability.incidents import (
+    EXPLAINED,
+    FAULT_ALERTS,
+    PARENTS,
+    Incident,
+    incident_alert,
+)
 from core.stability.silence import LEAST_NS
 
 Stream = tuple[str, str]
@@ -73,9 +79,7 @@ class ConnectionStability:
         for stream in [each for each in self.health if each[1] and each[1] not in symbols]:
             for kind, incident in self.health.pop(stream).incidents.open.items():
                 detail = "the symbol is not planned any more"
-                self._emit(
-                    Phase.RESOLVE, kind, stream, incident, value=incident.worst, detail=detail
-                )
+                self._emit(Phase.RESOLVE, kind, stream, incident, detail=detail)
 
     # -- the socket --
 
@@ -278,7 +282,7 @@ class ConnectionStability:
         is_whole = second.frames > 0 and second.live_ns >= second.window_ns
         health.unhealed_ns = 0 if is_whole else max(health.unhealed_ns - second.window_ns, 0)
         for kind, incident in health.incidents.pass_time(second.window_ns, shown):
-            self._emit(Phase.RESOLVE, kind, stream, incident, value=incident.worst, detail="")
+            self._emit(Phase.RESOLVE, kind, stream, incident, detail="")
         return second
 
     def _placed(self, stream: Stream, finding: Finding) -> tuple[Stream, Finding]:
@@ -338,9 +342,7 @@ class ConnectionStability:
         )
         health.incidents.open[finding.kind] = incident
         self._expect_losses(stream, finding.kind)
-        self._emit(
-            Phase.OPEN, finding.kind, stream, incident, value=finding.value, detail=finding.detail
-        )
+        self._emit(Phase.OPEN, finding.kind, stream, incident, detail=finding.detail)
 
     def _explanation(self, stream: Stream, kind: AlertKind) -> Incident | None:
         """Return the open incident that one of this kind and stream would be part of."""
@@ -392,30 +394,16 @@ class ConnectionStability:
         stream: Stream,
         incident: Incident,
         *,
-        value: float,
         detail: str,
     ) -> None:
         facts = self._facts
         facts.alerts.append(
-            Alert(
-                number=facts.number,
-                index=facts.next_index(),
-                alert_id=incident.alert_id,
-                phase=phase,
-                kind=kind,
-                severity=SEVERITIES.get(kind, Severity.WARNING),
-                channel=stream[0],
-                symbol=stream[1],
+            incident_alert(
+                *(phase, kind, incident),
+                stream=stream,
+                origin=(facts.number, facts.next_index()),
                 ts=facts.frame.ts_recv,
-                ts_effect=incident.ts_effect,
-                ts_detected=incident.ts_detected,
-                metric=incident.metric,
-                value=value,
-                threshold=incident.threshold,
-                unit=incident.unit,
                 detail=detail,
-                hits=incident.hits,
-                children=incident.children,
             )
         )
 

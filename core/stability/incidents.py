@@ -13,7 +13,7 @@ from typing import Final
 import msgspec
 
 from core.events import FaultKind
-from core.stability.alerts import AlertKind, Finding, Severity
+from core.stability.alerts import Alert, AlertKind, Finding, Phase, Severity
 
 _S: Final = 1_000_000_000
 CLEAN_NS: Final = 10 * _S
@@ -52,6 +52,8 @@ EXPLAINED: Final[Mapping[AlertKind, frozenset[AlertKind]]] = {
     AlertKind.DUPLICATES: frozenset({AlertKind.REORDERING}),
     AlertKind.CHECKSUM: frozenset({AlertKind.SCHEMA}),
     AlertKind.LATENCY: frozenset({AlertKind.CLOCK, AlertKind.LOCAL_CLOCK}),
+    AlertKind.DIVERGENCE: frozenset({AlertKind.FROZEN_PRICE}),
+    AlertKind.FROZEN_PRICE: frozenset({AlertKind.DIVERGENCE}),
     AlertKind.BOOK_DOWN: frozenset(
         {
             AlertKind.GAP,
@@ -158,3 +160,39 @@ def _clean_ns(kind: AlertKind) -> int:
     if kind is AlertKind.SILENCE:
         return CLEAN_SILENCE_NS
     return CLEAN_RECURRING_NS if kind in _RECURRING else CLEAN_NS
+
+
+def incident_alert(
+    phase: Phase,
+    kind: AlertKind,
+    incident: Incident,
+    *,
+    stream: tuple[str, str],
+    origin: tuple[int, int],
+    ts: int,
+    detail: str,
+) -> Alert:
+    """Return what is said of an incident of `stream` (channel, symbol) at `ts`, ns.
+
+    `origin` is the number of what showed it, and the place of the alert in that.
+    """
+    return Alert(
+        number=origin[0],
+        index=origin[1],
+        alert_id=incident.alert_id,
+        phase=phase,
+        kind=kind,
+        severity=SEVERITIES.get(kind, Severity.WARNING),
+        channel=stream[0],
+        symbol=stream[1],
+        ts=ts,
+        ts_effect=incident.ts_effect,
+        ts_detected=incident.ts_detected,
+        metric=incident.metric,
+        value=incident.worst,
+        threshold=incident.threshold,
+        unit=incident.unit,
+        detail=detail,
+        hits=incident.hits,
+        children=incident.children,
+    )

@@ -31,6 +31,8 @@ _MEANINGS: Final = {
     AlertKind.LOG_BROKEN: "frames are missing in the raw log",
     AlertKind.CLOCK: "the exchange's clock was set, or does not keep time",
     AlertKind.LOCAL_CLOCK: "our own producer's clock was set",
+    AlertKind.DIVERGENCE: "the price left that of other exchanges",
+    AlertKind.FROZEN_PRICE: "the price stands still, others' move",
 }
 
 
