@@ -18,7 +18,7 @@ from core.stability.states import StreamState
 from core.venues.mids import Mid
 from core.venues.seconds import VenueSecond
 
-ALERT_PLACES: Final = 65_536
+FACT_PLACES: Final = 65_536
 """More than facts of one frame can be."""
 
 
@@ -263,7 +263,9 @@ class Header(msgspec.Struct, frozen=True, gc=False):
     """What every record on an event topic says of the raw record it was derived from.
 
     `number` is that of the raw record's first frame. On one topic (address.epoch, number) of one
-    shard and line only grows, so a repeated record shows by one comparison.
+    shard and line only grows, so a repeated record shows by one comparison. What is derived from
+    `mids` has the partition and offset of those, an instrument in place of the shard, no line, and
+    the second as its number.
     """
 
     address: Address
@@ -276,6 +278,11 @@ class Header(msgspec.Struct, frozen=True, gc=False):
         """Exchange, shard, line: whose records are in order."""
         address = self.address
         return address.exchange, address.shard, address.line
+
+    @property
+    def source(self) -> str:
+        """The exchange whose raw topic was read; empty for what is derived from `mids`."""
+        return self.address.exchange if self.address.line else ""
 
     @property
     def mark(self) -> tuple[int, int]:
@@ -339,7 +346,7 @@ class StabilityBatch(msgspec.Struct, frozen=True):
 class AlertBatch(msgspec.Struct, frozen=True):
     """A record of topic `alerts`: one alert, so that each is an event of its own for its readers.
 
-    One raw record may show several, so `header.number` is that of the alert: see `alert_number`.
+    One raw record may show several, so `header.number` is that of the alert: see `fact_number`.
     """
 
     header: Header
@@ -349,9 +356,30 @@ class AlertBatch(msgspec.Struct, frozen=True):
         return len(self.alerts)
 
 
-def alert_number(alert: Alert) -> int:
-    """Return what grows from alert to alert of one epoch: its frame, then its place in it."""
-    return alert.number * ALERT_PLACES + alert.index
+def fact_number(fact: Alert | Mid) -> int:
+    """Return what grows from fact to fact of one epoch: its frame, then its place in it."""
+    return fact.number * FACT_PLACES + fact.index
+
+
+class VenueBatch(msgspec.Struct, frozen=True):
+    """A record of topic `venues`: one exchange and instrument in one second."""
+
+    header: Header
+    venues: list[VenueSecond]
+
+    def __len__(self) -> int:
+        return len(self.venues)
+
+
+class MidBatch(msgspec.Struct, frozen=True):
+    """A record of topic `mids`: one mid, because its instrument is its key; `header.number` as of
+    `AlertBatch`. Read by processors, never stored as rows."""
+
+    header: Header
+    mids: list[Mid]
+
+    def __len__(self) -> int:
+        return len(self.mids)
 
 
 class CheckpointBatch(msgspec.Struct, frozen=True):
@@ -364,4 +392,5 @@ class CheckpointBatch(msgspec.Struct, frozen=True):
         return len(self.checkpoints)
 
 
-EventBatch = TradeBatch | BookBatch | FaultBatch | StabilityBatch | AlertBatch
+EventBatch = TradeBatch | BookBatch | FaultBatch | StabilityBatch | AlertBatch | VenueBatch
+OutputBatch = EventBatch | CheckpointBatch | MidBatch

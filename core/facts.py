@@ -18,6 +18,7 @@ from core.events import (
 )
 from core.frames import Address, Frame, FrameKind
 from core.stability.alerts import Alert
+from core.venues.mids import Mid
 
 SPELLED_MAX: Final = 200
 """Faults about single frames that are spelled out per connection and window; all are counted."""
@@ -57,6 +58,7 @@ class Facts:
         self.overtaken: list[tuple[str, str]] = []
         self.repeated: list[tuple[str, str]] = []
         self.checkpoints: list[StreamCheckpoint] = []
+        self.mids: list[Mid] = []
         self.decode_errors = 0
         self.window_decode_errors = 0
         self._spelled = 0
@@ -79,9 +81,10 @@ class Facts:
             self.seconds,
             self.alerts,
             self.checkpoints,
+            self.mids,
         )
         self.trades, self.books, self.faults = [], [], []
-        self.seconds, self.alerts, self.checkpoints = [], [], []
+        self.seconds, self.alerts, self.checkpoints, self.mids = [], [], [], []
         return events
 
     def fault(

@@ -13,9 +13,10 @@ from core.facts import Facts
 from core.frames import Frame, FrameKind
 from core.memory import StreamMemory, TradeIdsMemory
 from core.protocol import Capabilities, Delta, Snapshot, TradePrint
-from core.published import Publisher
+from core.published import MANTISSA_MAX, Publisher
 from core.statistics import StreamStatistics
 from core.sync import BookSync, SyncFault
+from core.venues.mids import Mid
 
 _LIVE: Final = BookState.LIVE
 _NEXT: Final = Verdict.NEXT
@@ -35,6 +36,7 @@ class Instrument:
         "_publisher",
         "book",
         "book_stream",
+        "compared_as",
         "symbol",
         "trade_ids",
         "trade_stream",
@@ -48,8 +50,11 @@ class Instrument:
         facts: Facts,
         capabilities: Capabilities,
         levels: int,
+        compared_as: str = "",
     ) -> None:
         self.symbol = symbol
+        self.compared_as = compared_as
+        """The name that all venues share, empty where the symbol is compared with none."""
         self.book = book
         self.trade_ids = trade_ids
         self.book_stream = StreamStatistics("book", symbol)
@@ -176,6 +181,22 @@ class Instrument:
                 top.ask_sizes,
                 top.digest,
             )
+        )
+
+    def mid(self, second: int, index: int) -> Mid:
+        """Return the best prices as they stand before this frame, the first of `second`."""
+        sync, bid, ask = self.book, None, None
+        book = sync.book
+        if sync.state is _LIVE and book.bids.keys and book.asks.keys:
+            bid, ask = book.bids.keys[-1], -book.asks.keys[-1]
+            if bid > MANTISSA_MAX or ask > MANTISSA_MAX:
+                bid = ask = None
+        return Mid(
+            *(self._facts.number, index, self.compared_as, self.symbol, second),
+            exponent=book.exponent,
+            bid=bid,
+            ask=ask,
+            ts_book=sync.ts_recv,
         )
 
     def remember(self, stream: StreamStatistics) -> StreamMemory:

@@ -136,6 +136,13 @@ class Instruments:
         for instrument in self.by_symbol.values():
             instrument.sample(frame)
 
+    def tell_mids(self, second: int) -> None:
+        """Say what every book that is compared is worth as `second` begins, LIVE or not: so whoever
+        compares knows that the venue has spoken."""
+        mids = self._facts.mids
+        compared = [each for each in self.by_symbol.values() if each.compared_as]
+        mids += [each.mid(second, place) for place, each in enumerate(compared)]
+
     def _subscribed(self, message: Subscribed) -> None:
         for channel, reason in message.refused:
             self._facts.fault(FaultKind.SUBSCRIPTION_REJECTED, expected=channel, found=reason)
@@ -182,7 +189,10 @@ class Instruments:
         capabilities = self._exchange.capabilities
         book = BookSync(capabilities, depth, lenient=self._lenient)
         ids = self._ids(symbol)
-        made = Instrument(symbol, book, ids, self._facts, capabilities, self._levels)
+        made = Instrument(
+            *(symbol, book, ids, self._facts, capabilities, self._levels),
+            compared_as=self._exchange.instrument(symbol),
+        )
         for channel, memory in self._recalled.pop(symbol, {}).items():
             made.recall(channel, memory)
         return made

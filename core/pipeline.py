@@ -49,6 +49,7 @@ from core.wire import PAYLOAD_MAX
 _Own = TypeVar("_Own", Shard, CloseReason, Dropped, Resync, TickStatus)
 
 _RECEIVED: Final = FrameKind.RECEIVED
+_S: Final = 1_000_000_000
 _RTT_DIGITS: Final = 18
 """Longest round trip that is believed, in digits of ns."""
 
@@ -86,6 +87,8 @@ class ShardPipeline:
         self._looked: set[type[Message]] = set()
         """Kinds of messages of which one was looked at since the last tick."""
         self._sample_at = 0
+        self._second = 0
+        """That of the last frame, s of the wall clock: as one begins venues can be compared."""
         self._told: tuple[int, int, ServerTime] | None = None
         """The number and monotonic time of the last answer that told the venue's time."""
         self._takes: dict[FrameKind, Callable[[Frame], None]] = {
@@ -145,6 +148,9 @@ class ShardPipeline:
             if frame.ts_mono >= self._sample_at:
                 self._sample_at = self._next_sample(frame.ts_mono)
                 self._instruments.sample(frame)
+            if frame.ts_recv // _S != self._second:
+                self._second = frame.ts_recv // _S
+                self._instruments.tell_mids(self._second)
             if frame.kind is _RECEIVED:
                 received(frame)
             else:
@@ -203,6 +209,7 @@ class ShardPipeline:
         self._stability.begin_epoch()
         self._seconds.begin_epoch(mono)
         self._sample_at = self._next_sample(mono)
+        self._second = batch.frames[0].ts_recv // _S
 
     def _broken(self, expected: bytes, found: bytes) -> None:
         self._facts.fault(FaultKind.CHAIN_BROKEN, expected=expected.hex(), found=found.hex())

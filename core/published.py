@@ -12,7 +12,8 @@ import msgspec
 from core.book import Ladder, OrderBook
 from core.decimals import MAX_DECIMALS, DecimalError
 
-_FITS: Final = (1 << 63) - 1
+MANTISSA_MAX: Final = (1 << 63) - 1
+"""The largest integer that is published."""
 
 
 class Top(msgspec.Struct, frozen=True, gc=False):
@@ -89,12 +90,12 @@ def _fitting(
         DecimalError: there is no such exponent.
     """
     most = max(max(bids, default=0), max(asks, default=0))
-    if most <= _FITS and exponent <= MAX_DECIMALS:
+    if most <= MANTISSA_MAX and exponent <= MAX_DECIMALS:
         return (bids, asks), exponent
     while exponent > 0 and not any(value % 10 for value in bids + asks):
         bids, asks = [value // 10 for value in bids], [value // 10 for value in asks]
         exponent -= 1
         most //= 10
-    if most > _FITS or exponent > MAX_DECIMALS:
+    if most > MANTISSA_MAX or exponent > MAX_DECIMALS:
         raise DecimalError(f"a value needs more than 64 bits at {exponent} decimals")
     return (bids, asks), exponent

@@ -25,9 +25,11 @@ from core.events import (
     StabilityBatch,
     StreamSecond,
     TradeBatch,
+    VenueBatch,
 )
 from core.letters import DeadLetter
 from core.stability.alerts import Alert
+from core.venues.seconds import VenueSecond
 
 ORIGIN: Final = (
     "exchange",
@@ -154,6 +156,26 @@ ALERTS: Final = (
     "hits",
     "children",
 )
+VENUES: Final = (
+    "symbol",
+    "instrument",
+    "ts",
+    "mid",
+    "is_fresh",
+    "venues",
+    "consensus",
+    "basis_bps",
+    "divergence_bps",
+    "usual_bps",
+    "divergence_sigmas",
+    "unchanged_s",
+    "moved_bps",
+    "is_judged",
+    "mid_shard",
+    "mid_line",
+    "mid_epoch",
+    "mid_number",
+)
 DEAD_LETTERS: Final = (
     "log_id",
     "topic",
@@ -175,6 +197,7 @@ TABLES: Final = {
     "faults": "faults",
     "stability": "stability_1s",
     "alerts": "alerts",
+    "venues": "venues_1s",
     "dead_letters": "dead_letters",
 }
 """Record kind to table name."""
@@ -185,6 +208,7 @@ COLUMNS: Final = {
     "faults": ORIGIN + FAULTS,
     "stability": ORIGIN + STABILITY,
     "alerts": ORIGIN + ALERTS,
+    "venues": ORIGIN + VENUES,
     "dead_letters": DEAD_LETTERS,
 }
 """Record kind to column names, in the order of `RowBuffer.columns`."""
@@ -195,6 +219,7 @@ TIMES: Final = {
     "faults": "ts_recv",
     "stability": "ts",
     "alerts": "ts",
+    "venues": "ts",
     "dead_letters": "ts",
 }
 """Record kind to the time that partitions its table."""
@@ -204,7 +229,7 @@ _PRICES: Final = StoredDecimals()
 _SIZES: Final = StoredDecimals()
 _TEXTS_MAX: Final = 16_384
 """Texts that one buffer remembers."""
-_Fact = TypeVar("_Fact", BookSnapshot, Fault, StreamSecond, Alert)
+_Fact = TypeVar("_Fact", BookSnapshot, Fault, StreamSecond, Alert, VenueSecond)
 
 
 class Place(msgspec.Struct, frozen=True, order=True):
@@ -277,6 +302,8 @@ class RowBuffer:
             self._add_facts(batch.header, _fields(batch.seconds), STABILITY, offset)
         elif isinstance(batch, AlertBatch) and kind == "alerts":
             self._add_facts(batch.header, _fields(batch.alerts), ALERTS, offset)
+        elif isinstance(batch, VenueBatch) and kind == "venues":
+            self._add_facts(batch.header, _fields(batch.venues), VENUES, offset)
         elif isinstance(batch, DeadLetter) and kind == "dead_letters":
             for name in DEAD_LETTERS[:9]:
                 self._columns[name].append(getattr(batch, name))
@@ -388,13 +415,17 @@ _ORIGIN_CODES: Final = {
     "offset": "q",
     "row": "i",
 }
-_OPTIONAL: Final = frozenset(
-    field.name for field in msgspec.structs.fields(StreamSecond) if field.type == int | None
-)
-_FLOATS: Final = frozenset(
-    field.name for field in msgspec.structs.fields(StreamSecond) if field.type == float | None
-)
+
+
+def _nullable(struct: type[msgspec.Struct], number: type) -> frozenset[str]:
+    """Return the fields that hold such a number or None."""
+    return frozenset(f.name for f in msgspec.structs.fields(struct) if f.type == number | None)
+
+
+_OPTIONAL: Final = _nullable(StreamSecond, int) | _nullable(VenueSecond, int)
+_FLOATS: Final = _nullable(StreamSecond, float) | _nullable(VenueSecond, float)
 _NOT_NUMBERS: Final = ("channel", "symbol", "book_state", "state", "score_binding", "score_unit")
+_VENUE_NAMES: Final = ("symbol", "instrument", "mid_shard", "mid_line")
 _CODES: Final[dict[str, dict[str, str]]] = {
     "trades": _ORIGIN_CODES
     | {"sequence": _NULLABLE, "price": _DECIMAL, "size": _DECIMAL, "side": "b"}
@@ -414,6 +445,13 @@ _CODES: Final[dict[str, dict[str, str]]] = {
     | {"phase": "b", "kind": "h", "severity": "b"}
     | {"ts": "q", "ts_effect": "q", "ts_detected": "q"}
     | {"value": "d", "threshold": "d", "hits": "q", "children": "q"},
+    "venues": _ORIGIN_CODES
+    | {
+        name: _NULLABLE if name in _OPTIONAL else _NULLABLE_FLOAT if name in _FLOATS else "q"
+        for name in VENUES
+        if name not in _VENUE_NAMES
+    }
+    | {"is_fresh": "B", "is_judged": "B", "venues": "i"},
     "dead_letters": {"letter_offset": "q"},
 }
 """How columns are held that are not lists: an array's type, which also checks the range, or one of

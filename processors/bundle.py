@@ -106,11 +106,11 @@ def recompute(bundle: Bundle) -> Recomputed:
         found.alerts += own_alerts(
             about.alert_id, (o.value for o in fed.outputs if o.kind == ALERTS)
         )
-        if fed.events is not None:
-            found.seconds += fed.events.seconds
-            found.books += fed.events.books
-            found.faults += fed.events.faults
-            found.others += [a for a in fed.events.alerts if a.alert_id != about.alert_id]
+        for events in fed.events or ():
+            found.seconds += events.seconds
+            found.books += events.books
+            found.faults += events.faults
+            found.others += [a for a in events.alerts if a.alert_id != about.alert_id]
     return found
 
 

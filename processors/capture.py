@@ -65,6 +65,11 @@ class Capture:
                 counts = await broker.partition_counts(topics.values())
                 found = await self._alerts(consumer, topics[ALERTS], counts, wanted, since_ms)
                 header = found[0][0]
+                if not header.source:
+                    raise CaptureError(
+                        f"{found[0][1].alert_id} is of several venues, whose raw records no bundle"
+                        " holds: its detail names the frames, `streamgauge replay` makes it again"
+                    )
                 raw = raw_topic(header.address.exchange, prefix)
                 log_id = await broker.log_id(raw)
             return await self._around(consumer, TopicPartition(raw, header.raw_partition), found, (

@@ -5,18 +5,21 @@ the log alone, so that whoever reads the same records publishes the same bytes. 
 Faust or Kafka, read a clock or skip anything silently.
 """
 
-from typing import Final, NamedTuple
+from collections.abc import Callable, Iterator
+from typing import Final, NamedTuple, Protocol
 
 import msgspec
 
-from core.events import CheckpointBatch, Events
+from core.events import CheckpointBatch, Events, fact_number
 from core.frames import FrameBatch
 from core.letters import REASON_CHARACTERS, DeadLetter
 from core.pipeline import PipelineSettings, ShardPipeline
 from core.protocol import Exchange
+from core.stability.alerts import Alert
+from core.venues.mids import Mid
 from schemas.codec import decode_frame_batch, encode_dead_letter, encode_events
 from schemas.registry import CodecError
-from schemas.topics import DEAD_LETTERS
+from schemas.topics import ALERTS, DEAD_LETTERS, MIDS
 
 LETTER_VALUE_BYTES: Final = 1 << 20
 """Most bytes of an unusable record that its letter keeps; the rest is found by its offset."""
@@ -46,12 +49,41 @@ class Output(NamedTuple):
 
 
 class Fed(msgspec.Struct, frozen=True):
-    """What one raw record gave: at most one output a kind, of alerts one for each; and None for a
-    dead letter's facts."""
+    """What one record gave: outputs, how many frames it had, and the facts in the outputs; None in
+    place of a dead letter's. `marks` are the stream and the mark in the header of each output, and
+    `late` counts mids that were left out, because they came too late or were far ahead."""
 
     outputs: list[Output]
     frames: int
-    events: Events | None
+    events: list[Events] | None
+    marks: list[tuple[tuple[str, str, str], tuple[int, int]]] = []
+    late: int = 0
+
+
+class Engine(Protocol):
+    """What reads one partition: `PartitionEngine` a raw one, `VenueEngine` one of `mids`."""
+
+    topic: str
+    partition: int
+    next_offset: int | None
+    unreadable_checkpoints: int
+
+    @property
+    def source(self) -> str:
+        """The exchange whose raw topic is read, empty for `mids`: see `Header.source`."""
+        ...
+
+    def restore(self, checkpoints: dict[int, CheckpointBatch]) -> None:
+        """Let records that are absorbed give back what was remembered; keys are their offsets."""
+        ...
+
+    def feed(self, record: RawRecord) -> Fed:
+        """Take the next record and return what is to be published for it."""
+        ...
+
+    def absorb(self, record: RawRecord) -> int:
+        """Take a record for its effect on the state alone; return its frames."""
+        ...
 
 
 class PartitionEngine:
@@ -80,11 +112,14 @@ class PartitionEngine:
         self.unreadable_checkpoints = 0
         """Of those restored: written by a version that we do not understand."""
         self._settings = settings
-        self._consumer = consumer
-        self._log_id = log_id
-        self._letter_bytes = letter_bytes
+        self._letter = letter(topic, partition, consumer, log_id, letter_bytes)
         self._pipelines: dict[tuple[str, str], ShardPipeline] = {}
         self._checkpoints: dict[int, CheckpointBatch] = {}
+
+    @property
+    def source(self) -> str:
+        """The exchange whose raw topic is read."""
+        return self.exchange.name
 
     def restore(self, checkpoints: dict[int, CheckpointBatch]) -> None:
         """Let records that are absorbed give back what was remembered; keys are raw offsets."""
@@ -98,12 +133,7 @@ class PartitionEngine:
         except CodecError as error:
             return Fed([self._letter(record, str(error))], 0, None)
         events = self._pipeline(batch).feed(batch)
-        key = f"{batch.address.exchange}/{batch.address.shard}".encode()
-        outputs = [
-            Output(kind, key, value)
-            for kind, value in encode_events(events, self.partition, record.offset)
-        ]
-        return Fed(outputs, len(batch.frames), events)
+        return fed([events], self.partition, record.offset, frames=len(batch.frames))
 
     def absorb(self, record: RawRecord) -> int:
         """Take a record for its effect on the state alone; return its frames."""
@@ -135,21 +165,54 @@ class PartitionEngine:
             pipeline = self._pipelines[name] = ShardPipeline(self.exchange, self._settings)
         return pipeline
 
-    def _letter(self, record: RawRecord, reason: str) -> Output:
+
+def fed(made: list[Events], partition: int, offset: int, *, frames: int = 0, late: int = 0) -> Fed:
+    """Return what is to be published of the facts of one record."""
+    given = Fed([], frames, made, [], late)
+    for events in made:
+        address = events.address
+        key = f"{address.exchange}/{address.shard}".encode()
+        stream = address.exchange, address.shard, address.line
+        # These are records of their own; of all other kinds there is one for the raw record.
+        single: dict[str, Iterator[Alert | Mid]] = {
+            ALERTS: iter(events.alerts),
+            MIDS: iter(events.mids),
+        }
+        for kind, value in encode_events(events, partition, offset):
+            number, place = events.number, key
+            if kind in single:
+                fact = next(single[kind])
+                number = fact_number(fact)
+                if isinstance(fact, Mid):
+                    # So all venues of an instrument share a partition.
+                    place = fact.instrument.encode()
+            given.outputs.append(Output(kind, place, value))
+            given.marks.append((stream, (address.epoch, number)))
+    return given
+
+
+def letter(
+    topic: str, partition: int, consumer: str, log_id: str, letter_bytes: int
+) -> Callable[[RawRecord, str], Output]:
+    """Return what writes dead letters about records of one partition, given record and reason."""
+    place = f"{topic}/{partition}".encode()
+
+    def write(record: RawRecord, reason: str) -> Output:
         key, value = record.key, record.value
-        letter = DeadLetter(
-            topic=self.topic,
-            partition=self.partition,
+        written = DeadLetter(
+            topic=topic,
+            partition=partition,
             offset=record.offset,
-            consumer=self._consumer,
+            consumer=consumer,
             reason=reason[:REASON_CHARACTERS],
             ts=record.ts,
             key=None if key is None else bytes(key[:LETTER_KEY_BYTES]),
-            value=None if value is None else bytes(value[: self._letter_bytes]),
-            log_id=self._log_id,
+            value=None if value is None else bytes(value[:letter_bytes]),
+            log_id=log_id,
         )
-        place = f"{self.topic}/{self.partition}".encode()
-        return Output(DEAD_LETTERS, place, encode_dead_letter(letter))
+        return Output(DEAD_LETTERS, place, encode_dead_letter(written))
+
+    return write
 
 
 def _check_range(batch: FrameBatch) -> None:

@@ -28,6 +28,10 @@ class Meters:
         self._letters = metrics.counter(
             "md_processor_dead_letter_records_total", "Raw records given up.", ["exchange"]
         )
+        self._late = metrics.counter(
+            "md_processor_late_mid_records_total",
+            "Mids that came too late to be compared, or were far ahead of the others.",
+        )
         self._engine = metrics.counter(
             "md_processor_engine_seconds_total", "Time in decoding, engine and encoding, s."
         )
@@ -49,24 +53,18 @@ class Meters:
         """Count one raw record and what it gave."""
         self._records.labels(exchange).inc()
         self._engine.inc(seconds)
-        events = fed.events
-        if events is None:
+        if fed.events is None:
             self._letters.labels(exchange).inc()
             return
+        self._late.inc(fed.late)
         self._frames.labels(exchange).inc(fed.frames)
-        counts = (
-            len(events.trades),
-            len(events.books),
-            len(events.faults),
-            len(events.seconds),
-            len(events.alerts),
-            len(events.checkpoints),
-        )
-        for kind, count in zip(OUTPUT_KINDS, counts, strict=True):
-            if count:
-                self._events.labels(exchange, kind).inc(count)
-        for fault in events.faults:
-            self._faults.labels(exchange, FaultKind(fault.kind).name.lower()).inc()
+        for events in fed.events:
+            for kind, name in zip(OUTPUT_KINDS, _FACTS, strict=True):
+                count = len(getattr(events, name))
+                if count:
+                    self._events.labels(events.address.exchange, kind).inc(count)
+            for fault in events.faults:
+                self._faults.labels(exchange, FaultKind(fault.kind).name.lower()).inc()
 
     def warmed(self, partition: Partition, warmup: WarmUp) -> None:
         """Take the figures of one warm-up."""
@@ -83,3 +81,8 @@ class Meters:
 
 
 _PARTITION = ["topic", "partition"]
+_FACTS = (
+    *("trades", "books", "faults", "seconds", "alerts", "venues"),
+    *("checkpoints", "mids"),
+)
+"""The fields of `Events` that hold the facts of each of OUTPUT_KINDS."""

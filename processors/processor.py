@@ -14,12 +14,11 @@ import faust
 import msgspec
 from aiokafka import TopicPartition
 
-from core.pipeline import PipelineSettings
-from core.protocol import Exchange
 from infra.runtime import logs
 from infra.runtime.settings import KafkaSettings
 from processors.broker import Broker
-from processors.engine import PartitionEngine, RawRecord
+from processors.engine import Engine, RawRecord
+from processors.engines import MakeEngine
 from processors.meters import Meters
 from processors.progress import Partition, Progress
 from processors.publisher import Publisher
@@ -28,18 +27,15 @@ from processors.warmup import WarmUp, warm_up
 log = logs.logger(__name__)
 
 
-class EngineSettings(msgspec.Struct, frozen=True):
-    """What every engine of a worker needs; `warmup_s` in s, the others as in PartitionEngine.
+class WarmUpSettings(msgspec.Struct, frozen=True):
+    """What it takes to bring an engine to where the group stands; `warmup_s` in s.
 
     `checkpoints` is the name of the topic that engines are restored from.
     """
 
     kafka: KafkaSettings
-    pipeline: PipelineSettings
     checkpoints: str
     warmup_s: int
-    consumer: str
-    letter_bytes: int
 
 
 class Processor:
@@ -48,7 +44,7 @@ class Processor:
     def __init__(
         self,
         app: faust.App,
-        settings: EngineSettings,
+        settings: WarmUpSettings,
         publisher: Publisher,
         *,
         broker: Broker,
@@ -63,15 +59,15 @@ class Processor:
         self._meters = meters
         self._progress = progress
         self._fail = fail
-        self._engines: dict[Partition, PartitionEngine] = {}
+        self._engines: dict[Partition, Engine] = {}
 
-    def loop(self, exchange: Exchange) -> Callable[[Any], Any]:
-        """Return the agent function of one raw topic."""
+    def loop(self, make: MakeEngine) -> Callable[[Any], Any]:
+        """Return the agent function of one topic; `make` makes what reads its partitions."""
 
         async def process(stream: Any) -> None:
             async for event in stream.noack().events():
                 try:
-                    if await self._process(exchange, event.message):
+                    if await self._process(make, event.message):
                         event.ack()
                 except Exception as error:  # noqa: BLE001 - this is the process' main loop
                     message = event.message
@@ -88,34 +84,27 @@ class Processor:
         for partition in self._engines.keys() - assigned:
             del self._engines[partition]
 
-    async def _process(self, exchange: Exchange, message: Any) -> bool:
+    async def _process(self, make: MakeEngine, message: Any) -> bool:
         """Say whether the message was processed, and not taken away meanwhile."""
         engine = self._engines.get((message.topic, message.partition))
         # Another worker may have gone on with the partition, or Faust gone back to its commit.
         if engine is None or engine.next_offset != message.offset:
-            engine = await self._warm_engine(exchange, message)
+            engine = await self._warm_engine(make, message)
             if engine is None:
                 return False
         started = time.perf_counter()
         ts_ns = round(message.timestamp * 1000) * 1_000_000
         fed = engine.feed(RawRecord(message.offset, message.key, message.value, ts_ns))
-        self._meters.fed(exchange.name, fed, time.perf_counter() - started)
+        self._meters.fed(engine.source, fed, time.perf_counter() - started)
         await self._publisher.publish(fed.outputs)
         return True
 
-    async def _warm_engine(self, exchange: Exchange, message: Any) -> PartitionEngine | None:
+    async def _warm_engine(self, make: MakeEngine, message: Any) -> Engine | None:
         settings = self._settings
         partition = (message.topic, message.partition)
         self._engines.pop(partition, None)
-        engine = PartitionEngine(
-            exchange,
-            settings.pipeline,
-            topic=message.topic,
-            partition=message.partition,
-            consumer=settings.consumer,
-            log_id=await self._broker.log_id(message.topic),
-            letter_bytes=settings.letter_bytes,
-        )
+        log_id = await self._broker.log_id(message.topic)
+        engine = make(message.topic, message.partition, log_id)
 
         def wanted() -> bool:
             self._progress.touch(partition, time.monotonic())

@@ -13,11 +13,13 @@ from aiokafka.structs import OffsetAndMetadata
 from infra.runtime.connections import kafka_arguments
 from infra.runtime.settings import Settings
 from processors.broker import Broker
-from processors.options import raw_topics
+from processors.engines import makers
 
 
 class RawRange(msgspec.Struct, frozen=True, kw_only=True):
-    """Offsets of one raw partition: read from `start`, compared from `first` to before `end`.
+    """Offsets of one raw partition, or of one of `mids`.
+
+    It is read from `start`, and compared from `first` to before `end`.
 
     What lies between `start` and `first` warms the engine up. `unprocessed` records after the
     workers' commit are left out. `since_ms` is a time before all that is compared, None for the
@@ -45,7 +47,7 @@ async def raw_ranges(
     async with Broker(settings.kafka, settings.processor.app_id) as broker:
         # Committed before the ends of the event topics are read: all of it is published.
         committed = await broker.committed()
-        counts = await broker.partition_counts(raw_topics(settings))
+        counts = await broker.partition_counts(makers(settings))
     span = _Span(from_ms, to_ms, settings.processor.warmup_s * 1000)
     await consumer.start()
     try:

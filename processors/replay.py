@@ -15,8 +15,6 @@ import msgspec
 from aiokafka import AIOKafkaConsumer, TopicPartition
 from aiokafka.partitioner import DefaultPartitioner
 
-from core.events import alert_number
-from core.protocol import Exchange
 from infra.runtime.connections import kafka_arguments
 from infra.runtime.settings import Settings
 from processors.broker import Broker
@@ -30,15 +28,15 @@ from processors.digests import (
     record_digest,
     windows,
 )
-from processors.engine import Fed, PartitionEngine
+from processors.engine import Engine, Fed
+from processors.engines import makers
 from processors.memories import Stretch, recollect
-from processors.options import pipeline_settings, raw_topics
 from processors.ranges import RawRange
 from processors.reading import records, written_since
 from processors.warmup import raw_record
 from schemas.codec import decode_output
 from schemas.registry import CodecError
-from schemas.topics import ALERTS, CHECKPOINTS, OUTPUT_KINDS, event_topic
+from schemas.topics import CHECKPOINTS, MIDS, OUTPUT_KINDS, VENUES, event_topic
 
 _TELL_RECORDS: Final = 500
 """Raw records between two words about the progress."""
@@ -64,7 +62,7 @@ class Replay:
 
     def __init__(self, settings: Settings, ranges: list[RawRange], tell: Tell) -> None:
         self._settings = settings
-        self._topics = raw_topics(settings)
+        self._makers = makers(settings)
         self._ranges = {TopicPartition(r.topic, r.partition): r for r in ranges}
         self._tell = tell
         self._frames = 0
@@ -125,7 +123,8 @@ class Replay:
         self._tell(total, total)
 
     async def _read(self, consumer: AIOKafkaConsumer, take: Take) -> None:
-        ranges = {(self._topics[r.topic].name, r.partition): r for r in self._ranges.values()}
+        engines = [(self._engine(tp), r) for tp, r in self._ranges.items()]
+        ranges = {(engine.source, r.partition): r for engine, r in engines}
         kinds: dict[TopicPartition, str] = {}
         for kind, count in self._partitions.items():
             topic = event_topic(kind, self._settings.topics.prefix)
@@ -139,23 +138,17 @@ class Replay:
                 # No engine wrote this; it stands among the records of nobody.
                 take(Place(kind, tp.partition, _FOREIGN), (0, record.offset), record.value or b"")
                 continue
-            raw = ranges.get((header.address.exchange, header.raw_partition))
+            raw = ranges.get((header.source, header.raw_partition))
             if raw is not None and raw.first <= header.raw_offset < raw.end:
                 take(Place(kind, tp.partition, header.stream), header.mark, record.value)
 
-    def _engine(self, tp: TopicPartition) -> PartitionEngine:
-        exchange: Exchange = self._topics[tp.topic]
-        return PartitionEngine(
-            exchange,
-            pipeline_settings(self._settings),
-            topic=tp.topic,
-            partition=tp.partition,
-        )
+    def _engine(self, tp: TopicPartition) -> Engine:
+        return self._makers[tp.topic](tp.topic, tp.partition, "")
 
-    async def _restore(self, engines: Mapping[TopicPartition, PartitionEngine]) -> None:
+    async def _restore(self, engines: Mapping[TopicPartition, Engine]) -> None:
         """Let engines that begin in the middle remember what was written down on the way."""
         stretches = {
-            tp: Stretch(engines[tp].exchange.name, tp.partition, r.start, r.first)
+            tp: Stretch(engines[tp].source, tp.partition, r.start, r.first)
             for tp, r in self._ranges.items()
             if r.start < r.first
         }
@@ -210,8 +203,8 @@ class _Started:
 async def _partitions(settings: Settings) -> dict[str, int]:
     """Return the number of partitions of each kind's topic, 0 where it does not exist.
 
-    Checkpoints are left out where nobody has made their topic: workers that write none have read
-    the log, and the rest can be compared all the same.
+    Of newer kinds those are left out whose topic nobody has made: workers that do not write them
+    have read the log, and the rest can be compared all the same.
     """
     topics = {event_topic(kind, settings.topics.prefix): kind for kind in OUTPUT_KINDS}
     async with Broker(settings.kafka, settings.processor.app_id) as broker:
@@ -219,26 +212,16 @@ async def _partitions(settings: Settings) -> dict[str, int]:
     return {
         kind: counts.get(topic, 0)
         for topic, kind in topics.items()
-        if kind != CHECKPOINTS or topic in counts
+        if kind not in (CHECKPOINTS, MIDS, VENUES) or topic in counts
     }
 
 
 def _placed(fed: Fed, partitions: Mapping[str, int]) -> list[tuple[Place, Mark, bytes, bytes]]:
-    events = fed.events
-    if events is None:
+    if fed.events is None:
         return []
-    address = events.address
-    stream = address.exchange, address.shard, address.line
-    # An alert is a record of its own; of all other kinds there is one for the raw record.
-    alerts = iter(events.alerts)
     return [
-        (
-            Place(kind, _partition(key, partitions[kind]), stream),
-            (address.epoch, alert_number(next(alerts)) if kind == ALERTS else events.number),
-            key,
-            value,
-        )
-        for kind, key, value in fed.outputs
+        (Place(kind, _partition(key, partitions[kind]), stream), mark, key, value)
+        for (kind, key, value), (stream, mark) in zip(fed.outputs, fed.marks, strict=True)
         if kind in partitions
     ]
 

@@ -16,7 +16,7 @@ from aiokafka import AIOKafkaConsumer, TopicPartition
 
 from infra.runtime.connections import kafka_arguments
 from infra.runtime.settings import KafkaSettings
-from processors.engine import PartitionEngine, RawRecord
+from processors.engine import Engine, RawRecord
 from processors.memories import Stretch, recollect
 
 _POLL_MS: Final = 500
@@ -40,7 +40,7 @@ class WarmUp(msgspec.Struct, frozen=True):
 
 
 async def warm_up(
-    engine: PartitionEngine,
+    engine: Engine,
     kafka: KafkaSettings,
     *,
     checkpoints: Collection[TopicPartition],
@@ -69,7 +69,7 @@ async def warm_up(
     try:
         consumer.assign([partition])
         first, since_ms = await _beginning(consumer, partition, until, window_s * 1000)
-        stretch = Stretch(engine.exchange.name, engine.partition, first, until)
+        stretch = Stretch(engine.source, engine.partition, first, until)
         memories = await recollect(
             kafka,
             checkpoints if first < until else (),

@@ -24,17 +24,15 @@ from infra.runtime.health import Health, HealthServer
 from infra.runtime.metrics import Metrics
 from infra.runtime.settings import Settings
 from processors.broker import Broker
+from processors.engines import makers
 from processors.meters import Meters
 from processors.options import (
     NO_PAGES,
     check_sizes,
     check_warmup,
     faust_options,
-    letter_bytes,
-    pipeline_settings,
-    raw_topics,
 )
-from processors.processor import EngineSettings, Processor
+from processors.processor import Processor, WarmUpSettings
 from processors.progress import Partition, Progress
 from processors.publisher import Publisher
 from processors.services import HealthService, WatchService, add_checks
@@ -55,15 +53,15 @@ def create_app(settings: Settings) -> "ProcessorApp":
     """
     check_warmup(settings)
     check_sizes(settings)
-    topics = raw_topics(settings)
+    topics = makers(settings, consumer=PROCESS)
     app = ProcessorApp(
         settings.processor.app_id, Worker=ProcessorWorker, **faust_options(settings, len(topics))
     )
     app.assemble(settings, list(topics))
-    for topic, exchange in topics.items():
+    for topic, make in topics.items():
         # Agents are declared before the start: a late subscription waits for 45 s.
         channel = app.topic(topic, key_serializer="raw", value_serializer="raw")
-        app.agent(channel, name=topic, concurrency=1)(app.processor.loop(exchange))
+        app.agent(channel, name=topic, concurrency=1)(app.processor.loop(make))
     return app
 
 
@@ -108,7 +106,7 @@ class ProcessorApp(faust.App):
     topic_names: list[str]
     """All topics that the worker reads or writes."""
     partitions: set[Partition]
-    """Raw partitions that the worker has now."""
+    """Raw partitions, and those of `mids`, that the worker has now."""
 
     def assemble(self, settings: Settings, topics: list[str]) -> None:
         """Make the worker's parts; they meet Kafka when Faust starts them."""
@@ -119,17 +117,10 @@ class ProcessorApp(faust.App):
         broker = Broker(settings.kafka, settings.processor.app_id)
         prefix = settings.topics.prefix
         names = {kind: event_topic(kind, prefix) for kind in (*OUTPUT_KINDS, DEAD_LETTERS)}
-        self.topic_names = [*topics, *names.values()]
+        self.topic_names = list(dict.fromkeys([*topics, *names.values()]))
         self.processor = Processor(
             self,
-            EngineSettings(
-                settings.kafka,
-                pipeline_settings(settings),
-                names[CHECKPOINTS],
-                settings.processor.warmup_s,
-                PROCESS,
-                letter_bytes(settings),
-            ),
+            WarmUpSettings(settings.kafka, names[CHECKPOINTS], settings.processor.warmup_s),
             Publisher(self, names, end_process),
             broker=broker,
             meters=meters,

@@ -26,19 +26,24 @@ from core.events import (
     FaultBatch,
     FaultKind,
     Header,
+    MidBatch,
+    OutputBatch,
     StabilityBatch,
     StreamCheckpoint,
     StreamSecond,
     TradeBatch,
-    alert_number,
+    VenueBatch,
+    fact_number,
 )
 from core.frames import Address, Frame, FrameBatch, FrameKind
 from core.letters import DeadLetter
 from core.stability.alerts import Alert, AlertKind, Phase, Severity
 from core.stability.score import Component
 from core.stability.states import StreamState
+from core.venues.mids import Mid
+from core.venues.seconds import VenueSecond
 from schemas.registry import CodecError, codec
-from schemas.topics import CHECKPOINTS
+from schemas.topics import CHECKPOINTS, MIDS, VENUES
 
 _Fact = TypeVar("_Fact")
 _KINDS: Final = {int(kind): kind for kind in FrameKind}
@@ -102,8 +107,8 @@ def decode_frame_batch(value: bytes | None) -> FrameBatch:
 def encode_events(events: Events, raw_partition: int, raw_offset: int) -> list[tuple[str, bytes]]:
     """Return (topic kind, value) for every kind of fact in `events`, none for empty kinds.
 
-    Topic kinds are OUTPUT_KINDS, in this order: one value of each, and of `alerts` one for each
-    alert.
+    Topic kinds are OUTPUT_KINDS, in this order: one value of each, and of `alerts` and `mids` one
+    for each fact.
     """
     head = {
         **_address_fields(events.address),
@@ -125,9 +130,14 @@ def encode_events(events: Events, raw_partition: int, raw_offset: int) -> list[t
         values.append(("stability", codec("stability_batch").encode(head | {"seconds": seconds})))
     for alert in events.alerts:
         values.append(("alerts", codec("alert").encode(head | _alert_fields(alert))))
+    if events.venues:
+        venues = [msgspec.structs.asdict(second) for second in events.venues]
+        values.append((VENUES, codec("venue_batch").encode(head | {"venues": venues})))
     if events.checkpoints:
         made = [msgspec.structs.asdict(checkpoint) for checkpoint in events.checkpoints]
         values.append((CHECKPOINTS, codec("checkpoint_batch").encode(head | {"checkpoints": made})))
+    for mid in events.mids:
+        values.append((MIDS, codec("mid").encode(head | msgspec.structs.asdict(mid))))
     return values
 
 
@@ -152,13 +162,29 @@ def decode_checkpoints(value: bytes | None) -> CheckpointBatch:
     return CheckpointBatch(_header(record), _some(checkpoints, "checkpoint_batch"))
 
 
-def decode_output(kind: str, value: bytes | None) -> EventBatch | CheckpointBatch:
+def decode_mid(value: bytes | None) -> MidBatch:
+    """Return the batch in the value of one record on `mids`.
+
+    Raises:
+        CodecError: not such a value.
+    """
+    record = codec("mid").decode(value)
+    mid = Mid(**{name: record[name] for name in Mid.__struct_fields__})
+    if not 0 <= mid.exponent <= _EXPONENT_MAX:
+        raise CodecError(f"mid: an exponent is not 0 to {_EXPONENT_MAX}: {mid.symbol}")
+    header = _header(record | {"number": fact_number(mid)})
+    return MidBatch(header, [mid])
+
+
+def decode_output(kind: str, value: bytes | None) -> OutputBatch:
     """Return the batch in the value of one record of the topic `kind`, one of OUTPUT_KINDS.
 
     Raises:
         CodecError: not such a value.
         KeyError: `kind` is none of them.
     """
+    if kind == MIDS:
+        return decode_mid(value)
     return decode_checkpoints(value) if kind == CHECKPOINTS else decode_events(kind, value)
 
 
@@ -243,6 +269,12 @@ def _decode_stability(value: bytes | None) -> StabilityBatch:
     return StabilityBatch(_header(record), _some(seconds, "stability_batch"))
 
 
+def _decode_venues(value: bytes | None) -> VenueBatch:
+    record = codec("venue_batch").decode(value)
+    venues = [VenueSecond(**fields) for fields in record["venues"]]
+    return VenueBatch(_header(record), _some(venues, "venue_batch"))
+
+
 def _decode_alert(value: bytes | None) -> AlertBatch:
     record = codec("alert").decode(value)
     fields = {name: record[name] for name in Alert.__struct_fields__}
@@ -253,7 +285,7 @@ def _decode_alert(value: bytes | None) -> AlertBatch:
             raise CodecError(f"alert: unknown {name} {error}") from error
     alert = Alert(**fields)
     address = _address(record)
-    header = Header(address, alert_number(alert), record["raw_partition"], record["raw_offset"])
+    header = Header(address, fact_number(alert), record["raw_partition"], record["raw_offset"])
     return AlertBatch(header, [alert])
 
 
@@ -268,6 +300,7 @@ _DECODERS: Final[dict[str, Callable[[bytes | None], EventBatch]]] = {
     "faults": _decode_faults,
     "stability": _decode_stability,
     "alerts": _decode_alert,
+    VENUES: _decode_venues,
 }
 
 

@@ -52,13 +52,17 @@ Every column of every ClickHouse table and view. This page is made from the comm
 
 ## How to read a row
 
-A row of `trades`, `books`, `faults`, `stability_1s` or `alerts` is one fact with its whole origin:
+A row of `trades`, `books`, `faults`, `stability_1s`, `alerts` or `venues_1s` is one fact with its
+whole origin:
 
 - **in the exchange's stream:** `exchange, shard, line, epoch, number, idx`: which socket, which of
   its openings, which frame, which fact of that frame. This is the identity of the fact: it is the
   same however often the log is replayed, and no two rows share it.
 - **in the raw log:** `raw_partition, raw_offset` on the topic `raw.<exchange>`: the record that
   holds the bytes as they were received.
+  Of `venues_1s`, and of `alerts` of kind divergence and frozen_price, these are of the topic
+  `mids`, `shard` is the instrument, `line` is empty and `number` the second; rows of `venues_1s`
+  have the frame of their price beside that (`mid_shard, mid_line, mid_epoch, mid_number`).
 - **in the event log:** `log_id, topic, partition, offset, row`: the record the row was read from.
   `blocks` says of every range of these offsets what became of it; `streamgauge reconcile` checks
   it.

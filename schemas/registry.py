@@ -26,6 +26,8 @@ NAMES: Final = (
     "stability_batch",
     "checkpoint_batch",
     "alert",
+    "venue_batch",
+    "mid",
     "dead_letter",
     "receipt",
     "silence",

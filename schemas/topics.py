@@ -9,12 +9,15 @@ from typing import Final
 import msgspec
 
 ALERTS: Final = "alerts"
-EVENT_KINDS: Final = ("trades", "books", "faults", "stability", ALERTS)
+VENUES: Final = "venues"
+EVENT_KINDS: Final = ("trades", "books", "faults", "stability", ALERTS, VENUES)
 """What processors publish for sinks, each with an Avro schema and a table of its own."""
 CHECKPOINTS: Final = "checkpoints"
-"""What processors publish for one another: it becomes no rows."""
-OUTPUT_KINDS: Final = (*EVENT_KINDS, CHECKPOINTS)
-"""All that follows from the raw log, and that a replay gives again byte for byte."""
+MIDS: Final = "mids"
+"""What processors publish for one another: it becomes no rows. A partition of `mids` has all venues
+of an instrument, so that they are compared in an order that is itself in the log."""
+OUTPUT_KINDS: Final = (*EVENT_KINDS, CHECKPOINTS, MIDS)
+"""All that follows from the raw log or from `mids`, and that a replay gives again byte for byte."""
 DEAD_LETTERS: Final = "dead_letters"
 RECEIPTS: Final = "receipts"
 """What notifiers remember of what they told; compacted, so that the newest of each key is kept."""
@@ -115,6 +118,8 @@ _SCHEMAS: Final = {
     "stability": "stability_batch",
     CHECKPOINTS: "checkpoint_batch",
     ALERTS: "alert",
+    VENUES: "venue_batch",
+    MIDS: "mid",
     DEAD_LETTERS: "dead_letter",
     RECEIPTS: "receipt",
     SILENCES: "silence",

@@ -22,7 +22,7 @@ from clickhouse_connect.driver.exceptions import ClickHouseError, DatabaseError,
 
 from core.blocks import BLOCK_COLUMNS, Block, Mark, Marks, Stream, restored_marks
 from core.columns import picked
-from core.events import ALERT_PLACES
+from core.events import FACT_PLACES
 from core.rows import COLUMNS, TABLES, TIMES, Place
 from infra.runtime.connections import clickhouse_arguments
 from infra.runtime.settings import ClickHouseSettings
@@ -194,13 +194,13 @@ class Store:
         """Return the last origin of each stream in the rows of some offsets.
 
         The number is that of a frame, not of its record's first one, and of alerts that of
-        `alert_number`. A repeat of the record is not beyond it, and the stream's next record is.
+        `fact_number`. A repeat of the record is not beyond it, and the stream's next record is.
         """
         if kind == "dead_letters":
             stream = "log_id, consumer, concat(topic, '/', toString(partition))"
             mark, known = "tuple(0, max(offset))", "log_id != ''"
         else:
-            number = f"number * {ALERT_PLACES} + idx" if kind == ALERTS else "number"
+            number = f"number * {FACT_PLACES} + idx" if kind == ALERTS else "number"
             stream, mark, known = "exchange, shard, line", f"max((epoch, {number}))", "1"
         names = _place_columns(kind)
         sql = (

@@ -18,12 +18,12 @@ import msgspec
 
 from core.venues.mids import Mid
 
-LATENESS_S: Final = 15
+LATENESS_S: Final = 30
 """How much older than what has arrived a mid may be and still count."""
-FORGET_S: Final = 60
+FORGET_S: Final = 90
 """A source that is silent for longer is not waited for."""
 RUN_GAP_S: Final = FORGET_S - LATENESS_S
-AHEAD_S: Final = 60
+AHEAD_S: Final = 90
 """Mids that are further ahead of a second exchange are left out: nothing grows without a limit."""
 KEEP_S: Final = 86_400
 """For so long a source that is silent is known at all."""
@@ -67,7 +67,7 @@ class Arrivals(msgspec.Struct, array_like=True):
 
     def add(self, arrival: Arrival, mark: Mark) -> bool:
         """Take a mid; say whether it is new, and no repeat of one that was taken."""
-        source = self._source(arrival)
+        source = self.source(arrival)
         mid = arrival.mid
         if source is None:
             source = Source(
@@ -112,7 +112,8 @@ class Arrivals(msgspec.Struct, array_like=True):
             furthest[source.exchange] = max(furthest.get(source.exchange, 0), source.second)
         return sorted(furthest.values())[-2] if len(furthest) > 1 else None
 
-    def _source(self, arrival: Arrival) -> Source | None:
+    def source(self, arrival: Arrival) -> Source | None:
+        """Return what is known of the source of a mid."""
         name = arrival.exchange, arrival.mid.symbol, arrival.shard, arrival.line
         for source in self.sources:
             if _order(source) == name:

@@ -23,6 +23,9 @@ from core.venues.venue import FLOOR, LOOSE, Compared, Venue
 
 _S: Final = 1_000_000_000
 CHANNEL: Final = "book"
+"""Of incidents: it is the book whose price is meant."""
+CHECKPOINT: Final = "venues"
+"""Of checkpoints: the channel that they name."""
 FRESH_NS: Final = 10 * _S
 """A book that has not changed for longer does not count. Silence is judged elsewhere."""
 MOVEMENT_S: Final = 10
@@ -41,8 +44,8 @@ class ClosedSecond(msgspec.Struct, frozen=True):
     alerts: list[tuple[str, Alert]]
 
     def events(self, instrument: str) -> Iterator[Events]:
-        """Yield all of it, exchange by exchange: what is derived from mids has no line and no epoch,
-        and the instrument stands where the shard does."""
+        """Yield all of it, exchange by exchange: what is derived from mids has no line and no
+        epoch, and the instrument stands where the shard does."""
         for exchange in sorted({name for name, _ in (*self.rows, *self.alerts)}):
             yield Events(
                 Address(exchange, instrument, "", 0),
@@ -60,6 +63,8 @@ class Memory(msgspec.Struct, array_like=True):
     venues: list[Venue] = []
     path: list[int] = []
     """The consensus of the last seconds, without a hole."""
+    written: int = 0
+    """What grows from checkpoint to checkpoint."""
 
 
 class _Speaking(msgspec.Struct, frozen=True):
@@ -100,17 +105,24 @@ class Comparison:
             return []
         return [self._closed(second, mids) for second, mids in arrivals.close()]
 
-    def remember(self) -> bytes:
-        """Return everything that is remembered, as a checkpoint's state."""
-        return _encode(self._memory)
+    def said(self, arrival: Arrival) -> int:
+        """Return the second that the source of a mid has said last; 0 if it has said none."""
+        source = self._memory.arrivals.source(arrival)
+        return 0 if source is None else source.second
+
+    def checkpoint(self, second: int) -> tuple[int, bytes]:
+        """Return everything that is remembered, as a checkpoint's state, with a number that grows
+        from one to the next."""
+        memory = self._memory
+        memory.written = max(memory.written + 1, second)
+        return memory.written, _encode(memory)
 
     def recall(self, state: bytes) -> bool:
         """Go on from a checkpoint's state; say whether it could be read."""
-        try:
-            self._memory = _decode(state)
-        except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
-            return False
-        return True
+        memory = read(state)
+        if memory is not None:
+            self._memory = memory
+        return memory is not None
 
     # -- one second --
 
@@ -327,6 +339,14 @@ def _mid(arrival: Arrival) -> str:
     mid: Mid = arrival.mid
     place = f"{arrival.shard}/{arrival.line} {arrival.epoch}-{mid.number}"
     return f"{arrival.exchange} {mid.symbol} {mid.price:.10g} ({place})"
+
+
+def read(state: bytes) -> Memory | None:
+    """Return the memory in a checkpoint's state, None where that is no such thing."""
+    try:
+        return _decode(state)
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
+        return None
 
 
 _encode: Final = msgspec.msgpack.Encoder().encode

@@ -17,14 +17,16 @@ from core.events import (
     BookBatch,
     BookSnapshot,
     CheckpointBatch,
-    EventBatch,
     Fault,
     FaultBatch,
+    MidBatch,
+    OutputBatch,
     Side,
     StabilityBatch,
     StreamCheckpoint,
     StreamSecond,
     TradeBatch,
+    VenueBatch,
 )
 from core.frames import Frame, FrameBatch
 from core.letters import DeadLetter
@@ -32,6 +34,9 @@ from core.memory import read
 from core.notify.receipts import Receipt
 from core.notify.silences import Silence
 from core.stability.alerts import Alert
+from core.venues import comparison
+from core.venues.mids import Mid
+from core.venues.seconds import VenueSecond
 from schemas.codec import decode_dead_letter, decode_frame_batch, decode_output
 from schemas.notify import decode_receipt, decode_silence
 from schemas.registry import CodecError
@@ -106,7 +111,7 @@ def _silence(silence: Silence) -> Fact:
     return {"name": silence.name} | window | matchers | {"reason": silence.reason}
 
 
-def outputs(batch: EventBatch | CheckpointBatch) -> list[Fact]:
+def outputs(batch: OutputBatch) -> list[Fact]:
     """Return the facts of a record that processors publish."""
     header = batch.header
     origin = msgspec.structs.asdict(header.address) | {
@@ -123,6 +128,10 @@ def outputs(batch: EventBatch | CheckpointBatch) -> list[Fact]:
         found = [_checkpoint(checkpoint) for checkpoint in batch.checkpoints]
     elif isinstance(batch, AlertBatch):
         found = [_named(alert) for alert in batch.alerts]
+    elif isinstance(batch, VenueBatch):
+        found = [_named(second) for second in batch.venues]
+    elif isinstance(batch, MidBatch):
+        found = [_mid(mid) for mid in batch.mids]
     else:
         assert isinstance(batch, StabilityBatch)
         found = [_named(second) for second in batch.seconds]
@@ -157,7 +166,17 @@ def _book(book: BookSnapshot) -> Fact:
     return fields
 
 
-def _named(fact: Fault | StreamSecond | Alert) -> Fact:
+def _mid(mid: Mid) -> Fact:
+    fields = msgspec.structs.asdict(mid)
+    exponent = fields.pop("exponent")
+    prices = {
+        side: None if fields[side] is None else render(fields[side], exponent)
+        for side in ("bid", "ask")
+    }
+    return fields | prices
+
+
+def _named(fact: Fault | StreamSecond | Alert | VenueSecond) -> Fact:
     """Return the fields of a fact, enums by their names in lower case."""
     fields = msgspec.structs.asdict(fact)
     return fields | {
@@ -167,7 +186,8 @@ def _named(fact: Fault | StreamSecond | Alert) -> Fact:
 
 def _checkpoint(checkpoint: StreamCheckpoint) -> Fact:
     fields = msgspec.structs.asdict(checkpoint)
-    memory = read(fields.pop("state"))
+    state = fields.pop("state")
+    memory = comparison.read(state) if fields["channel"] == comparison.CHECKPOINT else read(state)
     return fields | {"memory": None if memory is None else msgspec.to_builtins(memory)}
 
 

@@ -181,7 +181,7 @@ def _print(report: dict[str, Any], comparison: Comparison) -> None:
         )
     left = sum(raw["unprocessed"] for raw in report["raw"])
     if left:
-        click.echo(f"{left} raw records are not processed yet and were left out")
+        click.echo(f"{left} records are not processed yet and were left out")
     rate = comparison.frames / comparison.seconds if comparison.seconds else 0.0
     click.echo(
         f"{'equal' if report['equal'] else 'different'}: {comparison.frames} frames recomputed"

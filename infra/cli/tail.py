@@ -19,9 +19,11 @@ from schemas.topics import (
     CHECKPOINTS,
     COMPACTED,
     DEAD_LETTERS,
+    MIDS,
     OUTPUT_KINDS,
     RECEIPTS,
     SILENCES,
+    VENUES,
     schema_of,
 )
 
@@ -299,6 +301,23 @@ def _alert_line(fact: Fact) -> str:
     )
 
 
+def _venue_line(fact: Fact) -> str:
+    name = f"{fact['exchange']} {_bold(fact['instrument'])} {fact['symbol']}"
+    mid = "no price" if fact["mid"] is None else f"{fact['mid']:.10g}"
+    figures = ("basis_bps", "divergence_bps", "divergence_sigmas")
+    said = [
+        f"{each.replace('_', ' ')} {fact[each]:.2f}" for each in figures if fact[each] is not None
+    ]
+    return f"{_time(fact['ts'])} {name} {' '.join([mid, *said])} ({fact['venues']} venues)"
+
+
+def _mid_line(fact: Fact) -> str:
+    name = f"{fact['exchange']} {fact['shard']}.{fact['line']} #{fact['number']}"
+    quote = "no price" if fact["bid"] is None else f"{fact['bid']} | {fact['ask']}"
+    symbol = f"{_bold(fact['instrument'])} {fact['symbol']}"
+    return f"{_time(fact['second'] * _NS)} {name} {symbol} {quote}"
+
+
 def _receipt_line(fact: Fact) -> str:
     what = f"{fact['phase']} {click.style(fact['outcome'], bold=True)}"
     return f"{_time(fact['ts'])} {fact['receiver']} {what} {fact['alert_id']}"
@@ -318,6 +337,8 @@ _LINES: Final = {
     "stability": _second_line,
     CHECKPOINTS: _checkpoint_line,
     ALERTS: _alert_line,
+    VENUES: _venue_line,
+    MIDS: _mid_line,
     RECEIPTS: _receipt_line,
     SILENCES: _silence_line,
 }

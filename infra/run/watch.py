@@ -13,7 +13,7 @@ from clickhouse_connect.driver.client import Client
 from core.rows import TABLES
 from infra.runtime.connections import kafka_arguments
 from infra.runtime.settings import Settings
-from schemas.topics import DEAD_LETTERS, EVENT_KINDS, event_topic, raw_topic
+from schemas.topics import DEAD_LETTERS, EVENT_KINDS, MIDS, event_topic, raw_topic
 
 
 class Lag(msgspec.Struct, frozen=True):
@@ -59,6 +59,7 @@ class Watch:
         settings = self._settings
         prefix = settings.topics.prefix
         raw = [raw_topic(name, prefix) for name, e in settings.exchanges.items() if e.enabled]
+        raw.append(event_topic(MIDS, prefix))
         events = [event_topic(kind, prefix) for kind in (*EVENT_KINDS, DEAD_LETTERS)]
         return Lag(
             raw=await self._group_lag(settings.processor.app_id, raw),

@@ -119,9 +119,10 @@ def taken(engine: PartitionEngine, offset: int, value: bytes) -> Events | None:
     if fed.events is None:
         (letter,) = fed.outputs
         assert decode_dead_letter(letter.value).offset == offset
-    else:
-        require_storable(fed.events)
-    return fed.events
+        return None
+    (events,) = fed.events
+    require_storable(events)
+    return events
 
 
 def test_fuzz_record_of_another_chain_is_a_fault_that_names_both() -> None:

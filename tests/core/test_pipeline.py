@@ -8,6 +8,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from core.decimals import render
 from core.events import BookState, Events, FaultKind
 from core.exchanges import exchanges
 from core.frames import (
@@ -21,11 +22,14 @@ from core.frames import (
     chained,
 )
 from core.pipeline import PipelineSettings, ShardPipeline
+from core.protocol import Shard
+from core.venues.mids import Mid
 from tests.core.transcripts import SYMBOLS, Writer, cut, pipeline_of, read_transcript
 
 VENUES = sorted(exchanges())
 NS = 1_000_000_000
 ROUNDS = 7
+START = 1_700_000_000 * NS
 
 
 def batches_of(name: str, size: int = 5) -> list[FrameBatch]:
@@ -464,3 +468,53 @@ def test_request_that_failed_leaves_nothing_to_be_joined() -> None:
     (fault,) = events.faults
     assert (fault.kind, fault.found) == (FaultKind.REQUEST_FAILED, "HTTP 500")
     assert not pipeline.instruments[symbol].book._retaining
+
+
+# -- what venues are compared by --
+
+
+@pytest.mark.parametrize("name", VENUES)
+def test_mids_are_the_best_prices_as_they_stood_when_the_second_began(name: str) -> None:
+    pipeline, exchange = pipeline_of(exchanges()[name]), exchanges()[name]
+    frames = read_transcript(name).frames()
+    builder = BatchBuilder(Address(name, "s", "A", 1))
+    second, told = frames[0].ts_recv // NS, 0
+    for number, frame in enumerate(frames):
+        expected = []
+        if frame.ts_recv // NS != second:
+            second = frame.ts_recv // NS
+            for symbol, instrument in pipeline.instruments.items():
+                book = instrument.book
+                best = [book.book.best_bid(), book.book.best_ask()]
+                is_live = book.state is BookState.LIVE
+                expected.append((symbol, [side[0] if side and is_live else None for side in best]))
+        builder.add(frame)
+        batch = builder.cut()
+        assert batch is not None
+        mids = pipeline.feed(batch).mids
+
+        assert [(mid.symbol, _prices(mid)) for mid in mids] == expected
+        for place, mid in enumerate(mids):
+            assert (mid.number, mid.index, mid.second) == (number, place, second)
+            assert mid.instrument == exchange.instrument(mid.symbol) != ""
+            assert mid.ts_book <= second * NS
+        told += len(mids)
+    assert told > 4
+
+
+def _prices(mid: Mid) -> list[str | None]:
+    return [None if side is None else render(side, mid.exponent) for side in (mid.bid, mid.ask)]
+
+
+def test_mids_are_told_of_books_that_are_not_live_and_of_none_with_an_end() -> None:
+    plan = Shard("deribit", "s", ("BTC-PERPETUAL", "BTC-25JUN27"), 25)
+    tick = msgspec.json.encode(TickStatus(connected=False))
+    frames = [
+        Frame(FrameKind.PLAN, START, 0, "", msgspec.json.encode(plan)),
+        *[Frame(FrameKind.TICK, START + n * NS, n * NS, "", tick) for n in range(1, 4)],
+    ]
+    _, (events,) = fed("deribit", cut(frames, 10, "deribit"))
+
+    assert {(mid.instrument, mid.symbol) for mid in events.mids} == {("BTC/USD", "BTC-PERPETUAL")}
+    assert {(mid.bid, mid.ask, mid.ts_book) for mid in events.mids} == {(None, None, 0)}
+    assert [mid.second for mid in events.mids] == [START // NS + n for n in range(1, 4)]

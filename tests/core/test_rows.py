@@ -20,6 +20,7 @@ from core.events import (
     Header,
     StabilityBatch,
     TradeBatch,
+    VenueBatch,
 )
 from core.letters import DeadLetter
 from core.rows import (
@@ -31,6 +32,7 @@ from core.rows import (
     RowBuffer,
 )
 from core.stability.alerts import Alert, AlertKind, Phase, Severity
+from core.venues.seconds import VenueSecond
 from tests.schemas.records import DECIMALS, LETTERS, events, trade_events
 
 PLACE = Place("cluster/topic", "trades", 3)
@@ -58,6 +60,7 @@ def _batches(facts: Events) -> dict[str, EventBatch]:
         "books": BookBatch(header, facts.books),
         "faults": FaultBatch(header, facts.faults),
         "stability": StabilityBatch(header, facts.seconds),
+        "venues": VenueBatch(header, facts.venues),
     }
 
 
@@ -248,7 +251,29 @@ def _example() -> Events:
         hits=0,
         children=0,
     )
-    return Events(header, 0, facts.trades, [book], [], [], [alert])
+    venue = VenueSecond(
+        number=7,
+        index=0,
+        symbol="X",
+        instrument="X/USD",
+        ts=7,
+        mid=1.5,
+        is_fresh=True,
+        venues=2,
+        consensus=None,
+        basis_bps=None,
+        divergence_bps=None,
+        usual_bps=None,
+        divergence_sigmas=None,
+        unchanged_s=None,
+        moved_bps=None,
+        is_judged=False,
+        mid_shard="s",
+        mid_line="A",
+        mid_epoch=1,
+        mid_number=2,
+    )
+    return Events(header, 0, facts.trades, [book], [], [], [alert], venues=[venue])
 
 
 def _ladder(stored: bytes) -> list[Decimal]:

@@ -20,8 +20,8 @@ from core.memory import read
 from core.pipeline import PipelineSettings, ShardPipeline
 from core.protocol import Exchange, Shard, Transport
 from core.rows import Place, RowBuffer
-from schemas.codec import decode_checkpoints, decode_events, encode_events
-from schemas.topics import CHECKPOINTS
+from schemas.codec import decode_checkpoints, decode_events, decode_mid, encode_events
+from schemas.topics import CHECKPOINTS, MIDS
 from tests.core.speakers import SPEAKERS, START_MS, Speaker
 
 FOLDER: Final = Path(__file__).parents[1] / "fixtures"
@@ -177,6 +177,9 @@ def require_storable(events: Events) -> None:
         if kind == CHECKPOINTS:
             states = [checkpoint.state for checkpoint in decode_checkpoints(value).checkpoints]
             assert None not in map(read, states)
+            continue
+        if kind == MIDS:
+            assert decode_mid(value).mids[0] in events.mids
             continue
         batch = decode_events(kind, value)
         buffer = RowBuffer(kind, Place("log", kind, 0))

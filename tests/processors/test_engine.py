@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from core.events import CheckpointBatch, EventBatch, FaultKind
+from core.events import CheckpointBatch, FaultKind, OutputBatch
 from core.exchanges import exchanges
 from core.frames import CHAIN_START, Address, BatchBuilder, Frame, FrameBatch, FrameKind, chained
 from core.pipeline import PipelineSettings
@@ -22,7 +22,7 @@ from schemas.codec import (
     decode_output,
     encode_frame_batch,
 )
-from schemas.topics import CHECKPOINTS, DEAD_LETTERS, OUTPUT_KINDS
+from schemas.topics import CHECKPOINTS, DEAD_LETTERS, MIDS, OUTPUT_KINDS
 from tests.processors.market import NS, RENEWAL_NS, SYMBOLS, Connection, batches, recut
 from tests.schemas.records import FRAMES, INT64
 
@@ -73,7 +73,7 @@ def remembered(
     return memories.by_offset()
 
 
-def _rows(batch: EventBatch | CheckpointBatch) -> list[Any]:
+def _rows(batch: OutputBatch) -> list[Any]:
     fields = [getattr(batch, name) for name in batch.__struct_fields__[1:]]
     return list(zip(*fields, strict=True))
 
@@ -179,7 +179,7 @@ def test_engine_keeps_shards_and_lines_apart() -> None:
         for kind, key, value in outputs:
             stream = decode_output(kind, value).header.stream
             together[stream] = together.get(stream, 0) + 1
-            keys.add(key)
+            keys.add((kind == MIDS, key))
 
     assert set(together) == {
         ("deribit", "deribit-0", "A"),
@@ -187,7 +187,12 @@ def test_engine_keeps_shards_and_lines_apart() -> None:
         ("deribit", "deribit-1", "A"),
     }
     assert together["deribit", "deribit-0", "A"] == len(alone)
-    assert keys == {b"deribit/deribit-0", b"deribit/deribit-1"}
+    assert keys == {
+        (False, b"deribit/deribit-0"),
+        (False, b"deribit/deribit-1"),
+        (True, b"BTC/USD"),
+        (True, b"ETH/USD"),
+    }
 
 
 def test_engine_that_misses_a_record_says_so_and_distrusts_the_books() -> None:

@@ -5,7 +5,7 @@ from typing import Any
 from hypothesis import strategies as st
 
 from core.events import (
-    ALERT_PLACES,
+    FACT_PLACES,
     BookSnapshot,
     BookState,
     Events,
@@ -23,6 +23,8 @@ from core.notify.silences import Matchers, Once, Silence
 from core.stability.alerts import Alert, AlertKind, Phase, Severity
 from core.stability.score import Component
 from core.stability.states import StreamState
+from core.venues.mids import Mid
+from core.venues.seconds import VenueSecond
 
 INT32 = st.integers(-(2**31), 2**31 - 1)
 INT64 = st.integers(-(2**63), 2**63 - 1)
@@ -157,7 +159,7 @@ SECONDS = st.builds(
 ALERTS = st.builds(
     Alert,
     number=st.integers(0, 2**46),
-    index=st.integers(0, ALERT_PLACES - 1),
+    index=st.integers(0, FACT_PLACES - 1),
     alert_id=NAMES,
     phase=st.sampled_from(Phase),
     kind=st.sampled_from(AlertKind),
@@ -174,6 +176,39 @@ ALERTS = st.builds(
     detail=NAMES,
     hits=COUNTER,
     children=COUNTER,
+)
+VENUES = st.builds(
+    VenueSecond,
+    number=COUNTER,
+    index=st.integers(0, 2**31 - 1),
+    symbol=NAMES,
+    instrument=NAMES,
+    ts=INT64,
+    is_fresh=st.booleans(),
+    venues=st.integers(0, 2**31 - 1),
+    unchanged_s=st.none() | INT64,
+    is_judged=st.booleans(),
+    mid_shard=NAMES,
+    mid_line=NAMES,
+    mid_epoch=INT64,
+    mid_number=COUNTER,
+    **{
+        name: st.none() | FLOATS
+        for name in VenueSecond.__struct_fields__
+        if VenueSecond.__annotations__[name] == float | None
+    },
+)
+MIDS = st.builds(
+    Mid,
+    number=st.integers(0, 2**46),
+    index=st.integers(0, FACT_PLACES - 1),
+    instrument=NAMES,
+    symbol=NAMES,
+    second=INT64,
+    exponent=st.integers(0, 18),
+    bid=st.none() | COUNTER,
+    ask=st.none() | COUNTER,
+    ts_book=INT64,
 )
 CHECKPOINTS = st.builds(
     StreamCheckpoint,
@@ -209,6 +244,8 @@ def events(draw: st.DrawFn) -> Events:
         seconds=draw(st.lists(SECONDS, min_size=1, max_size=3)),
         alerts=draw(st.lists(ALERTS, min_size=1, max_size=3)),
         checkpoints=draw(st.lists(CHECKPOINTS, min_size=1, max_size=3)),
+        mids=draw(st.lists(MIDS, min_size=1, max_size=3)),
+        venues=draw(st.lists(VENUES, min_size=1, max_size=3)),
     )
 
 

@@ -35,7 +35,7 @@ def test_alert_carries_all_required_attributes_in_its_headers(facts: Events) -> 
 
 
 def test_other_records_are_no_events() -> None:
-    assert [headers_of(kind, b"") for kind in OUTPUT_KINDS if kind != "alerts"] == [None] * 5
+    assert [headers_of(kind, b"") for kind in OUTPUT_KINDS if kind != "alerts"] == [None] * 7
 
 
 def test_time_is_cut_to_microseconds() -> None:

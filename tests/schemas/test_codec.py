@@ -16,9 +16,11 @@ from core.events import (
     Events,
     FaultBatch,
     Header,
+    MidBatch,
     StabilityBatch,
     TradeBatch,
-    alert_number,
+    VenueBatch,
+    fact_number,
 )
 from core.frames import FrameBatch
 from core.letters import DeadLetter
@@ -29,6 +31,7 @@ from schemas.codec import (
     decode_dead_letter,
     decode_events,
     decode_frame_batch,
+    decode_mid,
     decode_output,
     encode_dead_letter,
     encode_events,
@@ -48,6 +51,8 @@ DECODERS: dict[str, Callable[[bytes | None], Any]] = {
     "stability_batch": lambda value: decode_events("stability", value),
     "checkpoint_batch": decode_checkpoints,
     "alert": lambda value: decode_events("alerts", value),
+    "venue_batch": lambda value: decode_events("venues", value),
+    "mid": decode_mid,
     "receipt": decode_receipt,
     "silence": decode_silence,
 }
@@ -96,8 +101,14 @@ def test_events_encoded_read_back_equal(facts: Events, partition: int, offset: i
     assert StabilityBatch(header, facts.seconds) == decode_events("stability", values["stability"])
     alerts = [decode_output(kind, value) for kind, value in encoded if kind == "alerts"]
     assert alerts == [
-        AlertBatch(msgspec.structs.replace(header, number=alert_number(alert)), [alert])
+        AlertBatch(msgspec.structs.replace(header, number=fact_number(alert)), [alert])
         for alert in facts.alerts
+    ]
+    assert VenueBatch(header, facts.venues) == decode_events("venues", values["venues"])
+    mids = [decode_output(kind, value) for kind, value in encoded if kind == "mids"]
+    assert mids == [
+        MidBatch(msgspec.structs.replace(header, number=fact_number(mid)), [mid])
+        for mid in facts.mids
     ]
     checkpoints = decode_output("checkpoints", values["checkpoints"])
     assert CheckpointBatch(header, facts.checkpoints) == checkpoints

@@ -24,6 +24,7 @@ from core.stability.alerts import Alert, AlertKind, Phase, Severity
 from core.stability.judgement import Judgement
 from core.stability.score import Component
 from core.stability.states import StreamState
+from core.venues.seconds import VenueSecond
 from schemas import dictionary
 from schemas.registry import AVRO_FOLDER, NAMES, document
 from schemas.tables import tables, views
@@ -35,11 +36,13 @@ STRUCTS: dict[str, type[msgspec.Struct]] = {
     "faults": Fault,
     "stability": StreamSecond,
     "alerts": Alert,
+    "venues": VenueSecond,
 }
 ARRAYS: dict[str, tuple[str, type[msgspec.Struct]]] = {
     "book_batch": ("books", BookSnapshot),
     "fault_batch": ("faults", Fault),
     "stability_batch": ("seconds", StreamSecond),
+    "venue_batch": ("venues", VenueSecond),
 }
 ENUMS = {
     ("trades", "side"): Side,

@@ -6,6 +6,7 @@ from schemas.topics import (
     COMPACTED,
     DEAD_LETTERS,
     EVENT_KINDS,
+    MIDS,
     OUTPUT_KINDS,
     TopicPlan,
     event_topic,
@@ -59,6 +60,6 @@ def test_planned_topics_with_prefix_carry_it_and_are_recognised() -> None:
 
 def test_names_of_topics_are_spelled_once() -> None:
     assert raw_topic("okx", "p-") == "p-raw.okx"
-    assert [event_topic(kind) for kind in OUTPUT_KINDS] == [*EVENT_KINDS, CHECKPOINTS]
+    assert [event_topic(kind) for kind in OUTPUT_KINDS] == [*EVENT_KINDS, CHECKPOINTS, MIDS]
     assert event_topic(DEAD_LETTERS, "p-") == "p-dead_letters"
     assert schema_of("somebody-elses") is None

@@ -1,6 +1,6 @@
 """Alerts for tests of what is told: notices by hand."""
 
-from core.events import Header, alert_number
+from core.events import Header, fact_number
 from core.frames import Address
 from core.notify.notices import Notice
 from core.stability.alerts import Alert, AlertKind, Phase, Severity
@@ -42,5 +42,5 @@ def alert_notice(
         hits=0,
         children=0,
     )
-    header = Header(Address(exchange, "shard", "A", EPOCH), alert_number(alert), 0, offset)
+    header = Header(Address(exchange, "shard", "A", EPOCH), fact_number(alert), 0, offset)
     return Notice(header, alert, 0, offset, incident.encode())

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from core.venues.arrivals import AHEAD_S, LATENESS_S, RUN_GAP_S, Arrivals
+from core.venues.arrivals import AHEAD_S, FORGET_S, LATENESS_S, RUN_GAP_S, Arrivals
 from core.venues.comparison import ClosedSecond, Comparison
 from tests.core.venues.market import START, Market, S, Told, fed, mid
 
@@ -105,80 +105,84 @@ def test_reader_that_begins_at_a_checkpoint_says_what_one_that_never_stopped_say
     whole, resumed = Comparison("BTC/USD"), Comparison("BTC/USD")
     for each in told[:cut]:
         whole.feed(*each)
-    state = whole.remember()
+    _, state = whole.checkpoint(0)
 
     assert resumed.recall(state)
-    assert resumed.remember() == state
     for each in told[cut : cut + 400]:
         assert resumed.feed(*each) == whole.feed(*each)
-    assert resumed.remember() == whole.remember()
+    assert resumed.checkpoint(0) == whole.checkpoint(0)
 
 
 def test_state_that_cannot_be_read_is_refused_and_changes_nothing() -> None:
     comparison = Comparison("BTC/USD")
     for each in TROUBLED[1][:400]:
         comparison.feed(*each)
-    state = comparison.remember()
+    number, state = comparison.checkpoint(7)
 
     assert not comparison.recall(b"\xc1")
     assert not comparison.recall(b"")
-    assert comparison.remember() == state
+    assert comparison.recall(state)
+    assert comparison.checkpoint(0)[0] == number + 1 == 8
 
 
 def quoted(exchange: str, second: int) -> Told:
     return mid(exchange, second, (100, 102), second * S)
 
 
-def test_second_closes_when_all_have_said_it() -> None:
-    comparison = Comparison("BTC/USD")
-    for second in range(START, START + 20):
-        for exchange in "abc":
+def spoken(comparison: Comparison, seconds: range, exchanges: str = "abc") -> None:
+    for second in seconds:
+        for exchange in exchanges:
             comparison.feed(*quoted(exchange, second))
 
-    assert comparison.closed == START + 19
-    assert comparison.feed(*quoted("a", START + 20)) == []
-    assert comparison.feed(*quoted("b", START + 20)) == []
-    assert [each.second for each in comparison.feed(*quoted("c", START + 20))] == [START + 20]
+
+LATER = START + 2 * LATENESS_S
+"""Who has spoken since START counts by then."""
+
+
+def test_second_closes_when_all_have_said_it() -> None:
+    comparison = Comparison("BTC/USD")
+    spoken(comparison, range(START, LATER))
+
+    assert comparison.closed == LATER - 1
+    assert comparison.feed(*quoted("a", LATER)) == []
+    assert comparison.feed(*quoted("b", LATER)) == []
+    assert [each.second for each in comparison.feed(*quoted("c", LATER))] == [LATER]
 
 
 def test_missing_venue_holds_a_second_up_for_the_lateness_and_is_then_forgotten() -> None:
     comparison = Comparison("BTC/USD")
-    for second in range(START, START + 20):
-        for exchange in "abc":
-            comparison.feed(*quoted(exchange, second))
+    spoken(comparison, range(START, LATER))
     lags = []
-    for second in range(START + 20, START + 100):
-        for exchange in "ab":
-            comparison.feed(*quoted(exchange, second))
+    for second in range(LATER, LATER + FORGET_S + 5):
+        spoken(comparison, range(second, second + 1), "ab")
         lags.append(second - comparison.closed)
 
-    assert lags[:15] == list(range(1, 16))
-    assert lags[20] == LATENESS_S
+    assert lags[:LATENESS_S] == list(range(1, LATENESS_S + 1))
+    assert lags[LATENESS_S + 5] == LATENESS_S
     assert lags[-1] == 0
 
 
 def test_mid_of_a_closed_second_is_counted_and_left_out() -> None:
     comparison = Comparison("BTC/USD")
-    for second in range(START, START + 60):
-        for exchange in "abc" if second < START + 20 else "ab":
-            comparison.feed(*quoted(exchange, second))
+    spoken(comparison, range(START, LATER))
+    spoken(comparison, range(LATER, LATER + LATENESS_S + 5), "ab")
     closed = comparison.closed
 
-    assert comparison.feed(*quoted("c", START + 20)) == []
+    assert comparison.feed(*quoted("c", LATER)) == []
     assert (comparison.late, comparison.closed) == (1, closed)
 
 
 def test_clock_that_is_far_ahead_closes_nothing_and_holds_up_nobody() -> None:
     comparison = Comparison("BTC/USD")
     closed = []
-    for second in range(START, START + 100):
+    for second in range(START, LATER + 200):
         for exchange in "abc":
-            is_ahead = exchange == "c" and START + 30 < second < START + 60
+            is_ahead = exchange == "c" and LATER <= second < LATER + 2 * LATENESS_S
             said, _ = quoted(exchange, second + 3600 * is_ahead)
             closed += comparison.feed(said, (START, 2 * second))
 
-    assert comparison.closed == START + 99
-    assert comparison.late == 29 - LATENESS_S, "at first it is as one that begins anew"
+    assert comparison.closed == LATER + 199
+    assert comparison.late == LATENESS_S, "at first it is as one that begins anew"
     assert [exchange for exchange, _ in closed[-1].rows] == ["a", "b", "c"], (
         "when it is right again"
     )
@@ -201,13 +205,13 @@ def test_memory_is_bounded_whatever_is_said() -> None:
 def test_venue_that_pauses_begins_anew() -> None:
     comparison = Comparison("BTC/USD")
     closed = []
-    for second in range(START, START + 200):
+    back = LATER + 2 + RUN_GAP_S
+    for second in range(START, back + 2 * LATENESS_S):
         for exchange in "abc":
-            if exchange != "c" or not START + 50 <= second < START + 52 + RUN_GAP_S:
+            if exchange != "c" or not LATER <= second < back:
                 closed += comparison.feed(*quoted(exchange, second))
 
-    back = START + 52 + RUN_GAP_S
     counted = {each.second for each in closed if len(each.rows) == 3}
-    assert START + 49 in counted
-    assert counted.isdisjoint(range(START + 50, back + LATENESS_S))
+    assert LATER - 1 in counted
+    assert counted.isdisjoint(range(LATER, back + LATENESS_S))
     assert back + LATENESS_S in counted

@@ -6,6 +6,7 @@ import pytest
 
 from core.frames import Address
 from core.stability.alerts import Alert, AlertKind, Phase
+from core.venues.arrivals import FORGET_S, LATENESS_S
 from core.venues.comparison import Comparison
 from core.venues.seconds import VenueSecond
 from core.venues.venue import KNOWN_S as JUDGED_FROM_S
@@ -234,13 +235,13 @@ def test_price_of_a_coarse_tick_is_not_frozen() -> None:
 def test_two_venues_agree_on_nothing_and_one_has_no_rows() -> None:
     market = known()
     market.gone = {"kraken"}
-    assert not market.live(90)
+    assert not market.live(FORGET_S + 5)
     found = {name: (row.consensus, row.venues) for name, row in last(market).items()}
     assert found == {"binance": (None, 2), "deribit": (None, 2)}
 
     market.gone = {"kraken", "deribit"}
     before = market.closed[-1].second
-    assert not market.live(90)
+    assert not market.live(FORGET_S + 5)
     assert market.closed[-1].second - before <= 1, "one exchange alone closes nothing"
 
     market.gone = set()
@@ -269,7 +270,7 @@ def test_incident_of_a_venue_that_is_heard_no_more_resolves() -> None:
     market.live(20)
     market.gone = {"d"}
 
-    alerts = market.live(120)
+    alerts = market.live(FORGET_S + 5)
 
     assert said(alerts) == [(RESOLVE, AlertKind.DIVERGENCE, "d")]
     assert alerts[0].detail == "nothing is heard of it any more"
@@ -278,7 +279,7 @@ def test_incident_of_a_venue_that_is_heard_no_more_resolves() -> None:
 def test_of_two_lines_the_first_with_a_price_speaks_for_the_venue() -> None:
     comparison = Comparison("BTC/USD")
     closed = []
-    for second in range(START, START + 40):
+    for second in range(START, START + LATENESS_S + 5):
         for exchange, line, top in (
             ("a", "A", None),
             ("a", "B", (100, 102)),

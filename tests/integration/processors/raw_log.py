@@ -26,8 +26,9 @@ from infra.local.process import free_port
 from infra.runtime.settings import load
 from processors.broker import Broker
 from processors.engine import PartitionEngine, RawRecord
+from processors.venues import VenueEngine
 from schemas.codec import decode_output, encode_frame_batch
-from schemas.topics import DEAD_LETTERS, OUTPUT_KINDS, event_topic, raw_topic
+from schemas.topics import DEAD_LETTERS, MIDS, OUTPUT_KINDS, event_topic, raw_topic
 
 ROOT = Path(__file__).parents[3]
 START_S = 120.0
@@ -142,42 +143,64 @@ class Log:
             await consumer.stop()
         return found
 
-    async def published(self) -> Published:
-        """Return what the event topics hold."""
+    async def published(self, *, of_mids: bool = False) -> Published:
+        """Return what the event topics hold of what follows from the raw topics, or from `mids`."""
         held: Published = {}
         for kind in OUTPUT_KINDS:
             for record in await self.read(event_topic(kind, self.prefix)):
                 header = decode_output(kind, record.value).header
-                stream = held.setdefault((kind, header.stream), {})
-                stream.setdefault(header.mark, set()).add(record.value)
+                if of_mids is not bool(header.source):
+                    stream = held.setdefault((kind, header.stream), {})
+                    stream.setdefault(header.mark, set()).add(record.value)
         return held
 
-    async def progress(self) -> tuple[int, int]:
-        """Return how many raw records are committed, and how many there are."""
+    async def expected_of_mids(self) -> Published:
+        """Return what one uninterrupted engine for each partition of `mids`, as it stands now,
+        publishes."""
+        engines: dict[int, VenueEngine] = {}
+        held: Published = {}
+        for record in await self.read(event_topic(MIDS, self.prefix)):
+            number = record.partition
+            made = VenueEngine(topic=record.topic, partition=number, letter_bytes=0)
+            engine = engines.setdefault(number, made)
+            raw = RawRecord(record.offset, record.key, record.value, 0)
+            for kind, _, value in engine.feed(raw).outputs:
+                header = decode_output(kind, value).header
+                held.setdefault((kind, header.stream), {})[header.mark] = {value}
+        return held
+
+    async def progress(self, *topics: str) -> tuple[int, int]:
+        """Return how many records of topics are committed, and how many there are; of the raw ones
+        by default."""
         consumer = AIOKafkaConsumer(bootstrap_servers=self.bootstrap)
         await consumer.start()
         try:
             async with Broker(load(self.config, environ={}).kafka, self.group) as broker:
                 committed = await broker.committed()
             tps = [
-                TopicPartition(raw_topic(name, self.prefix), number)
-                for name in self.names
+                TopicPartition(topic, number)
+                for topic in topics or [raw_topic(name, self.prefix) for name in self.names]
                 for number in range(self.partitions)
             ]
             ends = await consumer.end_offsets(tps)
         finally:
             await consumer.stop()
-        return sum(offset.offset for offset in committed.values()), sum(ends.values())
+        return sum(committed[tp].offset for tp in tps if tp in committed), sum(ends.values())
 
     async def wait_committed(self, at_least: int | None = None, timeout: float = 180.0) -> None:
-        """Wait until `at_least` raw records are committed, all by default."""
+        """Wait until `at_least` raw records are committed, by default all, and all of `mids`."""
         deadline = time.monotonic() + timeout
         while True:
             committed, end = await self.progress()
-            if committed >= (end if at_least is None else at_least):
+            if at_least is not None and committed >= at_least:
                 return
+            if committed >= end:
+                # All that is committed is published: no more mids come.
+                committed, end = await self.progress(event_topic(MIDS, self.prefix))
+                if committed >= end:
+                    return
             if time.monotonic() > deadline:
-                raise TimeoutError(f"{committed} of {end} raw records are committed")
+                raise TimeoutError(f"{committed} of {end} records are committed")
             await asyncio.sleep(0.05)
 
     async def limit(self, topic: str, *, max_message_bytes: int) -> None:
@@ -258,6 +281,10 @@ class Worker:
         lines = [line for line in self.output.splitlines() if line.startswith("{")]
         return [event for event in map(json.loads, lines) if event.get("event") == name]
 
+    def warm(self) -> list[dict[str, Any]]:
+        """Return what was logged of engines of raw partitions that were warmed."""
+        return [each for each in self.events("engine_warm") if ".raw." in each["topic"]]
+
     def kill(self) -> None:
         """End it as a crash does."""
         self._process.kill()
@@ -328,6 +355,11 @@ def run(log: Log, *arguments: str, **settings: object) -> "subprocess.CompletedP
         timeout=120,
         check=False,
     )
+
+
+def of_raw_topics(report: dict[str, Any]) -> list[dict[str, Any]]:
+    """Return what a replay says of the ranges of raw topics, without those of `mids`."""
+    return [row for row in report["raw"] if ".raw." in row["topic"]]
 
 
 def expected(records: Iterable[Raw]) -> Published:

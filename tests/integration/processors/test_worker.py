@@ -68,7 +68,7 @@ async def test_worker_killed_under_load_and_restarted_publishes_the_same_facts(
     committed, end = await log.progress()
     with Worker(log, "second", processor__instance_id="w1") as second:
         await log.wait_committed()
-        warm = second.events("engine_warm")
+        warm = second.warm()
         code = second.terminate()
 
     assert 0 < committed < end
@@ -95,7 +95,7 @@ async def test_worker_killed_under_load_is_taken_over_by_another(
         code = second.terminate()
 
     assert committed < end
-    assert second.events("engine_warm")[-1]["records"] > 0
+    assert second.warm()[-1]["records"] > 0
     assert await log.published() == expected(long_log)
     assert code == 0
 
@@ -121,7 +121,7 @@ async def test_worker_that_joins_under_load_shares_the_partitions(
             codes = [second.terminate(), first.terminate()]
 
     assert await log.published() == expected(long_log)
-    assert (shares, codes) == ([3, 3], [0, 0])
+    assert (shares, codes) == ([4, 4], [0, 0])
 
 
 async def test_worker_that_was_frozen_and_replaced_changes_nothing_when_it_wakes(

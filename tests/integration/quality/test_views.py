@@ -183,6 +183,22 @@ def test_row_38_book_carries_the_quality_of_its_second(tables: Tables) -> None:
     assert [row["mid"] for row in rows] == [100.0] * 4
 
 
+def test_book_of_a_venue_whose_price_is_in_doubt_is_not_clean(tables: Tables) -> None:
+    """Incidents of venues are of no connection: their shard is the instrument."""
+    venue = {"shard": "X/USD", "line": "", "epoch": 0}
+    tables.seconds(0, 60)
+    tables.incident(20, 30, alert_id="frozen", kind="frozen_price", **venue)
+    tables.incident(40, 50, alert_id="other", kind="divergence", symbol="Y", **venue)
+    tables.incident(40, 50, alert_id="shard", shard="kraken-1")
+    for second in (10, 25, 45):
+        tables.book(second, 100)
+
+    rows = tables.ask(f"SELECT * FROM books_quality{RANGE} ORDER BY ts_sample")
+
+    assert [row["is_clean"] for row in rows] == [True, False, True]
+    assert [list(row["incident_ids"]) for row in rows] == [[], ["frozen"], []]
+
+
 def test_books_of_the_largest_prices_have_a_mid_and_empty_ones_none(tables: Tables) -> None:
     tables.book(1, 10**20 - 2)
     tables.book(2, 100, ask_prices=[], ask_sizes=[])

@@ -25,6 +25,7 @@ from core.frames import Address
 from core.stability.alerts import Alert, AlertKind, Phase, Severity
 from core.stability.score import Component
 from core.stability.states import StreamState
+from core.venues.seconds import VenueSecond
 from schemas.tables import tables
 
 TABLES = {
@@ -33,6 +34,7 @@ TABLES = {
     "faults": "faults",
     "stability": "stability_1s",
     "alerts": "alerts",
+    "venues": "venues_1s",
 }
 """Kind of fact to its table."""
 EPOCH = 1_700_000_000_000_000_000
@@ -55,6 +57,7 @@ def mixed_events(partition: int, number: int, draw: random.Random) -> Events:
         [_second(number, index, draw) for index in range(draw.randint(1, 3))],
         # Each would be a record of its own; what is compared here is one record of each kind.
         [_alert(number, draw.randint(0, 9), draw)],
+        venues=[_venue(number, index, draw) for index in range(draw.randint(1, 3))],
     )
 
 
@@ -66,6 +69,7 @@ def expected_rows(kind: str, events: Events, raw_partition: int, raw_offset: int
         "faults": events.faults,
         "stability": events.seconds,
         "alerts": events.alerts,
+        "venues": events.venues,
     }
     for row, fact in enumerate(facts[kind]):
         fields = msgspec.structs.asdict(fact)
@@ -202,6 +206,30 @@ def _alert(number: int, index: int, draw: random.Random) -> Alert:
     )
 
 
+def _venue(number: int, index: int, draw: random.Random) -> VenueSecond:
+    figures: dict[str, Any] = {
+        name: draw.choice([None, 0.0, 1e-300, 97123.25, -1.5])
+        for name in VenueSecond.__struct_fields__
+        if VenueSecond.__annotations__[name] == float | None
+    }
+    return VenueSecond(
+        **figures,
+        number=number,
+        index=index,
+        symbol=draw.choice(SYMBOLS),
+        instrument=draw.choice(["BTC/USD", "ÄÖ/€"]),
+        ts=_moment(draw),
+        is_fresh=draw.choice([False, True]),
+        venues=draw.choice([0, 2**31 - 1]),
+        unchanged_s=draw.choice([None, 0, INT64_MAX]),
+        is_judged=draw.choice([False, True]),
+        mid_shard=draw.choice(["", "kraken-0"]),
+        mid_line=draw.choice(["", "A"]),
+        mid_epoch=draw.choice([0, INT64_MAX]),
+        mid_number=draw.choice([0, INT64_MAX]),
+    )
+
+
 def _moment(draw: random.Random) -> int:
     """A time of either of two months, to the nanosecond: a block then has two parts."""
     return EPOCH + draw.choice([0, MONTH_NS]) + draw.randrange(10**12)
@@ -245,4 +273,5 @@ _VALUES = {
     "faults": _named,
     "stability": _named,
     "alerts": _named,
+    "venues": _named,
 }

@@ -134,4 +134,5 @@ _FACTS = {
     "faults": "faults",
     "stability": "seconds",
     "alerts": "alerts",
+    "venues": "venues",
 }
