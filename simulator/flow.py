@@ -1,8 +1,9 @@
 """Order flow: what traders do to one market, drawn from a seeded generator.
 
-A hidden fair price drifts. Makers quote around it, cancel what went stale, and keep the book near
-its aimed depth; takers trade towards it. The flow is a pure function of its seed: it knows no
-clock, so two runs with one seed make the same orders whatever the machine does.
+It is told the fair price, to which this market adds a little noise of its own. Makers quote around
+it, cancel what went stale, and keep the book near its aimed depth; takers trade towards it. The
+flow is a pure function of its seed and of the prices it is told: it knows no clock, so two runs
+with one seed make the same orders whatever the machine does.
 """
 
 from math import log, sqrt
@@ -12,10 +13,14 @@ from simulator.instruments import Instrument
 from simulator.matching import MatchingEngine
 from simulator.settings import MarketSettings
 
-PULL = 0.002  # share of the way back to the opening price that the fair price goes in one event
+NOISE = 0.5e-4  # standard deviation of a market's own noise, as a share of the price
+NOISE_PULL = 0.05  # share of the way back to none that the noise goes in one event
+NOISE_STEP = NOISE * sqrt(2 * NOISE_PULL)  # what one event adds to it
+FAR = 5e-4  # no quote is on the price's wrong side by more than this share, no spread much wider
 DEEP_SHARE = 0.15  # share of new orders placed far from the top
 DEEP_FACTOR = 8  # how much farther they are
 CROSSING_SHARE = 0.3  # share of aggressors that are crossing limit orders
+SIDE_MIN = 3  # levels of a side below which it is filled again
 TABLE = 256  # sizes and distances drawn in advance: a market repeats them
 
 
@@ -29,16 +34,16 @@ class OrderFlow:
         "_distances",
         "_half_spread",
         "_levels",
-        "_opening",
+        "_noise",
         "_random",
         "_settings",
         "_sigma",
         "_sizes",
+        "_spacing",
         "crossing",
         "engine",
         "fair",
         "is_frozen",
-        "wildness",
     )
 
     def __init__(
@@ -48,15 +53,14 @@ class OrderFlow:
         *,
         seed: str,
         events_per_s: float,
-        opening: int = 0,
+        fair: float,
     ) -> None:
-        """Fill an empty book around `opening` ticks (0: the catalogue's price)."""
+        """Fill an empty book around `fair`, in ticks."""
         self.engine = MatchingEngine()
         self.crossing = False
-        self.is_frozen = False  # the price stands still: only sizes far from the top change
-        self.wildness = 1.0  # multiplies the volatility
-        self.fair = float(opening or instrument.start)
-        self._opening = float(instrument.start)
+        self.is_frozen = False  # a fault: best prices stand still, while book and trades go on
+        self.fair = fair
+        self._noise = 0.0  # as a share of the price
         self._settings = settings
         self._levels = max(2, min(settings.levels, instrument.levels_max, instrument.start // 4))
         self._sigma = settings.volatility * self.fair / sqrt(max(events_per_s, 0.01))
@@ -72,22 +76,21 @@ class OrderFlow:
             - log(1 - draw()) * draw() * width * (DEEP_FACTOR if draw() < DEEP_SHARE else 1)
             for _ in range(TABLE)
         ]
+        self._spacing = max(1.0, width / self._levels)
         for sign in (1, -1):
-            self._fill(sign, step=max(1.0, width / self._levels))
+            self._fill(sign)
         self.engine.begin()
 
-    def step(self) -> None:
-        """Make one event: `engine.before` and `engine.fills` then hold what it did."""
+    def step(self, fair: float) -> None:
+        """Make one event at a fair price in ticks: `engine.before` and `engine.fills` hold it."""
         draw = self._random.random
         engine = self.engine
         engine.begin()
-        if self.is_frozen:
-            self._stir()
-            return
         settings = self._settings
-        fair = self.fair + self._random.gauss(0.0, self._sigma * self.wildness)
-        fair += PULL * (self._opening - fair)
-        self.fair = min(max(fair, self._opening * 0.5), self._opening * 2.0)
+        if not self.is_frozen:
+            self._noise += self._random.gauss(0.0, NOISE_STEP)
+            self._noise -= NOISE_PULL * self._noise
+            self.fair = fair * (1.0 + self._noise)
         least = settings.touched_min
         luck = draw()  # its cube: more often few levels than many
         wanted = least + int(luck * luck * luck * (settings.touched_max - least + 1))
@@ -99,22 +102,23 @@ class OrderFlow:
         while len(before) < wanted and tries:
             self._act()
             tries -= 1
+        if not self.is_frozen:
+            self._follow()
 
-    def move(self, share: float) -> None:
-        """Move the price, and what it returns to, by a share of itself."""
-        self.fair *= 1.0 + share
-        self._opening *= 1.0 + share
-
-    def _stir(self) -> None:
-        """Trade a lot at the top now and then and change a size below it: no best price moves."""
-        draw = self._random.random
+    def _follow(self) -> None:
+        """Take away quotes that the price has left far behind, and quote where nobody does."""
         engine = self.engine
-        buy = draw() < 0.5
-        keys, opposite = (engine.bids, engine.asks) if buy else (engine.asks, engine.bids)
-        if keys:
-            engine.limit(keys[int(draw() * len(keys))], self._sizes[int(draw() * TABLE)])
-        if opposite and draw() < self._settings.trade_share and engine.sizes[opposite[-1]] > 1:
-            engine.market(buy=buy, size=1)
+        far = max(1.0, FAR * self.fair)
+        sides = ((1, engine.bids), (-1, engine.asks))
+        for sign, keys in sides:
+            while keys and keys[-1] > sign * self.fair + far:
+                engine.cancel_level(keys[-1])
+        for sign, keys in sides:
+            top = sign * self.fair
+            if len(keys) < SIDE_MIN:
+                self._fill(sign)
+            elif keys[-1] < top - far - self._half_spread:
+                self._quote(sign, int(top - self._half_spread))
 
     def _act(self) -> None:
         """Place one order or cancel one."""
@@ -122,31 +126,46 @@ class OrderFlow:
         engine = self.engine
         choice = draw()
         if choice < 0.5:
-            keys, opposite, top = engine.bids, engine.asks, self.fair
+            sign, keys = 1, engine.bids
         else:
-            keys, opposite, top = engine.asks, engine.bids, -self.fair
+            sign, keys = -1, engine.asks
+        top = keys[-1] if self.is_frozen else sign * self.fair
         depth = len(keys)
         # One draw serves twice: what is left of it is uniform again.
-        if depth < 3 or 2 * choice % 1 < 1.5 - depth / self._levels:
-            key = int(top - self._distances[int(draw() * TABLE)])
-            if opposite and key >= -opposite[-1]:
-                key = -opposite[-1] - 1  # makers never take
-            if key > 0 or top < 0:  # no bids at or below price 0
-                engine.limit(key, self._sizes[int(draw() * TABLE)])
+        if depth < SIDE_MIN or 2 * choice % 1 < 1.5 - depth / self._levels:
+            self._quote(sign, int(top - self._distances[int(draw() * TABLE)]))
         elif keys[-1] > top:
             engine.cancel_level(keys[-1])  # a stale quote on the wrong side of the fair price
         else:
             key = keys[-1 - int(draw() * draw() * depth)]
-            if draw() < 0.7:
+            if self.is_frozen and key == top:
+                engine.limit(key, self._sizes[int(draw() * TABLE)])
+            elif draw() < 0.7:
                 engine.cancel_level(key)
             else:
                 engine.cancel(key, engine.newest(key))
 
+    def _quote(self, sign: int, key: int) -> None:
+        """Place a maker's order; `sign` is 1 for a bid and -1 for an ask."""
+        opposite = self.engine.asks if sign > 0 else self.engine.bids
+        if opposite and key >= -opposite[-1]:
+            key = -opposite[-1] - 1  # makers never take
+        if key > 0 or sign < 0:  # no bids at or below price 0
+            self.engine.limit(key, self._sizes[int(self._random.random() * TABLE)])
+
     def _trade(self) -> None:
-        """One aggressor, drawn towards the fair price, sweeping up to a few levels."""
+        """One aggressor, drawn towards the fair price, sweeping up to a few levels.
+
+        While prices stand still it takes one lot, and never the last one.
+        """
         draw = self._random.random
         engine = self.engine
         if not engine.bids or not engine.asks:
+            return
+        if self.is_frozen:
+            buy = draw() < 0.5
+            if engine.sizes[(engine.asks if buy else engine.bids)[-1]] > 1:
+                engine.market(buy=buy, size=1)
             return
         middle = (engine.bids[-1] - engine.asks[-1]) / 2
         lean = (self.fair - middle) / (self._half_spread + self._sigma)
@@ -162,7 +181,7 @@ class OrderFlow:
             held = sum(engine.sizes[key] for key in keys[-3:])
             engine.market(buy=buy, size=min(size, held))
 
-    def _fill(self, sign: int, *, step: float) -> None:
+    def _fill(self, sign: int) -> None:
         """Build one side: dense near the top, thinner with distance."""
         draw = self._random.random
         key = int(sign * self.fair - self._half_spread)
@@ -170,8 +189,8 @@ class OrderFlow:
             if sign > 0 and key < 1:
                 break
             for _ in range(1 + int(draw() * 3)):
-                self.engine.limit(key, self._sizes[int(draw() * TABLE)])
-            key -= 1 + int(draw() * 2 * step * (1 + 3 * level / self._levels))
+                self._quote(sign, key)
+            key -= 1 + int(draw() * 2 * self._spacing * (1 + 3 * level / self._levels))
 
 
 def rounded(lots: float, luck: float) -> int:

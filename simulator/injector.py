@@ -29,6 +29,7 @@ from simulator.faults import (
     Reorder,
     garbage,
 )
+from simulator.market import Market
 from simulator.venue import MarketChannel, Venue
 from simulator.wire import Frame
 
@@ -44,12 +45,14 @@ FRAME_FAULTS: dict[str, type[FrameFault]] = {
 }
 SOCKET_KINDS = ("disconnect", "half_open", "delay", "garbage", *FRAME_FAULTS)
 VENUE_KINDS = ("refuse", "http_429", "shutdown")
-KINDS = (*SOCKET_KINDS, *VENUE_KINDS)
+PRICE_KINDS = ("frozen_price", "price_offset")
+KINDS = (*SOCKET_KINDS, *VENUE_KINDS, *PRICE_KINDS)
 CHANNELS = ("book", "trades", "ticker")
 CHECKSUM = ("kraken", "book")  # the venue and channel whose frames carry checksums
 DURATION_S_MAX = 3600.0
 COUNT_MAX = 100_000
 GARBAGE_BYTES_MAX = 64 << 20
+OFFSET_BP_MAX = 1000.0
 
 End = Callable[[], Awaitable[None] | None]  # what ends a fault, at once or in a while
 Listen = Callable[[str, bool], Awaitable[None]]  # venue, whether its port is to be open
@@ -71,6 +74,7 @@ class Request:
         self.connection = body.get("connection")
         self.duration_s = number(body, "duration_s", 5.0, DURATION_S_MAX)
         self.delay_s = number(body, "delay_s", 0.5, DURATION_S_MAX)
+        self.offset_bp = number(body, "offset_bp", 30.0, OFFSET_BP_MAX, least=-OFFSET_BP_MAX)
         default = 0 if self.kind == "silence" else 1
         self.count = int(number(body, "count", default, COUNT_MAX))
         self.share = number(body, "share", 1.0, 1.0)
@@ -91,7 +95,7 @@ class Request:
 
 
 class Injector:
-    """Injects faults into the sockets and ports of some venues."""
+    """Injects faults into the sockets, ports and prices of some venues."""
 
     def __init__(
         self, venues: Mapping[str, Venue], *, seed: int, file: Path, listen: Listen
@@ -123,6 +127,8 @@ class Injector:
         )
         if request.kind in VENUE_KINDS:
             self._begin_at_venue(entry, request)
+        elif request.kind in PRICE_KINDS:
+            self._begin_at_prices(entry, request)
         else:
             connection = self._choose(request)
             entry.connection, entry.peer = connection.name, connection.peer
@@ -174,6 +180,24 @@ class Injector:
     def _close_sockets(self, venue: Venue) -> None:
         for connection in list(venue.connections.values()):
             self._run(connection.close(WSCloseCode.SERVICE_RESTART, "shutdown"))
+
+    # Faults of prices
+
+    def _begin_at_prices(self, entry: Entry, request: Request) -> None:
+        """Make the prices of one market, or of all of the venue, wrong: every socket sees it."""
+        markets = request.venue.markets
+        chosen = [markets[request.symbol]] if request.symbol else list(markets.values())
+        entry.parameters = {"duration_s": request.duration_s}
+        if request.kind == "frozen_price":
+            if any(market.flow.is_frozen for market in chosen):
+                raise InjectionError(f"the price stands still already at {request.venue.name}")
+            freeze(chosen, still=True)
+            self._begin(entry, request.duration_s, lambda: freeze(chosen, still=False))
+        else:
+            share = request.offset_bp * 1e-4
+            entry.parameters["offset_bp"] = request.offset_bp
+            move(chosen, share)
+            self._begin(entry, request.duration_s, lambda: move(chosen, -share))
 
     # Faults of a socket
 
@@ -310,6 +334,8 @@ class Injector:
                 body["count"] = draw.randint(1, 3)
         elif kind == "disconnect":
             body["mode"] = draw.choice(("clean", "abort"))
+        elif kind == "price_offset":
+            body["offset_bp"] = round(draw.uniform(-100.0, 100.0), 1)
         elif kind == "delay":
             body["delay_s"] = round(draw.uniform(0.05, 2.0), 3)
         elif kind == "garbage":
@@ -318,6 +344,18 @@ class Injector:
 
     def _channels(self, venue: str) -> list[MarketChannel]:
         return list(self._venues[venue].channels.values())
+
+
+def freeze(markets: Iterable[Market], *, still: bool) -> None:
+    """Let best prices stand still while their books and trades go on, or let them go again."""
+    for market in markets:
+        market.flow.is_frozen = still
+
+
+def move(markets: Iterable[Market], share: float) -> None:
+    """Move prices away from the common one by a share of it."""
+    for market in markets:
+        market.offset += share
 
 
 def possible_kinds(kinds: Iterable[str], venues: Iterable[str]) -> tuple[str, ...]:
@@ -342,9 +380,11 @@ def optional(body: Mapping[str, object], key: str, allowed: tuple[str, ...]) -> 
     return None if body.get(key) is None else choice(body, key, allowed)
 
 
-def number(body: Mapping[str, object], key: str, default: float, most: float) -> float:
-    """Return a number between 0 and `most`."""
+def number(
+    body: Mapping[str, object], key: str, default: float, most: float, *, least: float = 0.0
+) -> float:
+    """Return a number between `least` and `most`."""
     value = body.get(key, default)
-    if isinstance(value, bool) or not isinstance(value, int | float) or not 0 <= value <= most:
-        raise InjectionError(f"{key} must be between 0 and {most:g}, got {str(value)[:50]}")
+    if isinstance(value, bool) or not isinstance(value, int | float) or not least <= value <= most:
+        raise InjectionError(f"{key} must be between {least:g} and {most:g}, got {str(value)[:50]}")
     return value

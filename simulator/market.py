@@ -39,6 +39,7 @@ class Market:
     """State of one symbol; `sequence` and `ts_event` name the book as it stands."""
 
     __slots__ = (
+        "basis",
         "changes",
         "delivered",
         "engine",
@@ -47,6 +48,7 @@ class Market:
         "history",
         "instrument",
         "low",
+        "offset",
         "sequence",
         "symbol",
         "tag",
@@ -63,13 +65,16 @@ class Market:
         *,
         seed: str,
         events_per_s: float,
-        opening: int = 0,
+        level: float = 1.0,
+        basis: float = 0.0,
     ) -> None:
-        """Open the market; `opening` is the price in ticks of an earlier session, or 0."""
+        """Open the market at the common price's `level`, and always a share `basis` beside it."""
         self.instrument = instrument
         self.symbol = instrument.symbol
+        self.basis = basis
+        self.offset = 0.0  # a fault: share of the price by which this venue is wrong
         self.flow = OrderFlow(
-            instrument, settings, seed=seed, events_per_s=events_per_s, opening=opening
+            instrument, settings, seed=seed, events_per_s=events_per_s, fair=self._fair(level)
         )
         self.engine = self.flow.engine
         self.sequence = 0
@@ -96,9 +101,15 @@ class Market:
         """Return the price of the last trade in ticks, or the middle when nothing traded yet."""
         return self.history[-1].price if self.history else self.middle
 
-    def step(self) -> bool:
-        """Make one event of the order flow; False when it changed no level and traded nothing."""
-        self.flow.step()
+    def _fair(self, level: float) -> float:
+        return self.instrument.start * level * (1.0 + self.basis) * (1.0 + self.offset)
+
+    def step(self, level: float) -> bool:
+        """Make one event of the order flow at the common price's level.
+
+        False when it changed no level of the book and traded nothing.
+        """
+        self.flow.step(self._fair(level))
         engine = self.engine
         sizes = engine.sizes
         self.changes = [

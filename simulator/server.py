@@ -13,6 +13,7 @@ from aiohttp import WSCloseCode, web
 
 from simulator.control import Control
 from simulator.injector import KINDS, Injector, possible_kinds
+from simulator.prices import FairPrices
 from simulator.settings import Settings, SettingsError
 from simulator.truth import Truth
 from simulator.venue import Venue
@@ -73,9 +74,10 @@ class Simulator:
     async def _open(self) -> None:
         settings = self.settings
         self._truth = Truth(settings)
+        prices = FairPrices(settings.seed, settings.market.volatility)
         made = {"deribit": Deribit, "binance": Binance, "kraken": Kraken}
         for name, own in settings.venues().items():
-            self.venues[name] = made[name](settings, own, self._truth)
+            self.venues[name] = made[name](settings, own, self._truth, prices)
         self.injector = Injector(
             self.venues,
             seed=settings.seed,

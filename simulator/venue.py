@@ -21,6 +21,7 @@ from simulator.clock import MACHINE, Clock
 from simulator.connection import Connection
 from simulator.instruments import catalogue
 from simulator.market import Market, Trade
+from simulator.prices import FairPrices, basis_of
 from simulator.settings import MarketSettings, Settings, VenueSettings
 from simulator.truth import Truth, folder_of
 from simulator.truth_reader import history, last
@@ -90,11 +91,17 @@ class Venue(ABC):
     connection_class: ClassVar[type[Connection]] = Connection
 
     def __init__(
-        self, settings: Settings, own: VenueSettings, truth: Truth, clock: Clock = MACHINE
+        self,
+        settings: Settings,
+        own: VenueSettings,
+        truth: Truth,
+        prices: FairPrices,
+        clock: Clock = MACHINE,
     ) -> None:
-        """List the instruments and continue the numbering that the truth holds."""
+        """List the instruments and continue the numbering and the prices that the truth holds."""
         self.truth = truth
         self.clock = clock
+        self.prices = prices
         self.activity = 1.0  # multiplies the rates of all markets
         self.market_settings: MarketSettings = settings.market
         self.markets: dict[str, Market] = {}
@@ -128,12 +135,17 @@ class Venue(ABC):
         for instrument, weight in zip(listed, weights, strict=True):
             rate = self._own.rate * weight / sum(weights)
             before = last(self.folder(instrument.symbol))
+            basis = basis_of(seed, instrument)
+            if before.trades:
+                level = before.trades[-1].price / instrument.start / (1.0 + basis)
+                self.prices.resume(instrument, level, before.sequence)
             market = Market(
                 instrument,
                 self.market_settings,
                 seed=f"{seed}:{self.name}:{instrument.symbol}:{before.sequence}",
                 events_per_s=rate,
-                opening=before.trades[-1].price if before.trades else 0,
+                level=self.prices.level(instrument, self.now),
+                basis=basis,
             )
             market.history.extend(before.trades)
             market.trade_sequence = before.trade_sequence or self.first_trade
@@ -200,7 +212,7 @@ class Venue(ABC):
                 self.schedule(start + self._phases[market] + draw() * SLOT_S, market)
 
     def _step(self, market: Market) -> None:
-        if not market.step():
+        if not market.step(self.prices.level(market.instrument, self.now)):
             return
         self.number(market, self.clock.time_ns())
         market.record_trades(self.tags(market))

@@ -49,12 +49,10 @@ async def volatility(world: World) -> int:
     """All prices move ten times as much, with three times the messages, for a minute."""
     for _ in range(EPISODES):
         world.venue.activity = 3.0
-        for market in world.venue.markets.values():
-            market.flow.wildness = 10.0
+        world.prices.wildness = 10.0
         await asyncio.sleep(60.0)
         world.venue.activity = 1.0
-        for market in world.venue.markets.values():
-            market.flow.wildness = 1.0
+        world.prices.wildness = 1.0
         await asyncio.sleep(BETWEEN_S)
     return EPISODES
 

@@ -30,6 +30,7 @@ from simulator.faults import (
     Reorder,
     garbage,
 )
+from simulator.injector import freeze, move
 from simulator.wire import Frame as WireFrame
 
 _NS_PER_S: Final = 1_000_000_000
@@ -432,22 +433,22 @@ async def _outage(stage: Stage, *, restarts: bool) -> None:
 async def frozen_price(stage: Stage) -> None:
     """A symbol's best prices stand still, while its book and trades go on."""
     world = stage.world
-    flow = world.venue.markets[stage.injection.symbol].flow
-    flow.is_frozen = True
+    market = world.venue.markets[stage.injection.symbol]
+    freeze((market,), still=True)
     stage.shows()
     await asyncio.sleep(120.0)
-    flow.is_frozen = False
+    freeze((market,), still=False)
     stage.ends()
 
 
 async def price_offset(stage: Stage) -> None:
     """A symbol trades 30 basis points from where it did."""
     world = stage.world
-    flow = world.venue.markets[stage.injection.symbol].flow
-    flow.move(0.003)
+    market = world.venue.markets[stage.injection.symbol]
+    move((market,), 0.003)
     stage.shows()
     await asyncio.sleep(60.0)
-    flow.move(1.0 / 1.003 - 1.0)
+    move((market,), -0.003)
     stage.ends()
 
 

@@ -25,6 +25,7 @@ from infra.chaos.network import Path, PathSettings
 from infra.chaos.virtual import STARTED_NS, VirtualClock, VirtualLoop, run
 from simulator.connection import Connection
 from simulator.faults import FaultGate
+from simulator.prices import FairPrices
 from simulator.settings import (
     BinanceSettings,
     DeribitSettings,
@@ -96,14 +97,24 @@ def drawn(
 class World:
     """See the module's docstring; made inside a running `VirtualLoop`."""
 
-    def __init__(self, settings: WorldSettings, *, followed: int | None = None) -> None:
-        """Follow the first `followed` symbols of the venue, or all."""
+    def __init__(
+        self,
+        settings: WorldSettings,
+        *,
+        followed: int | None = None,
+        prices: FairPrices | None = None,
+    ) -> None:
+        """Follow the first `followed` symbols of the venue, or all.
+
+        `prices` are those that other worlds of the same loop have too, None when it is alone.
+        """
         self.settings = settings
         self.loop = asyncio.get_running_loop()
         self.random = Random(f"{settings.seed}:scenario")
         self.clock = VirtualClock(self.loop)
         self.venue_clock = VirtualClock(self.loop)
-        self.venue = _venue(settings, self.venue_clock)
+        self.prices = prices or FairPrices(_number(settings.seed), settings.volatility)
+        self.venue = _venue(settings, self.prices, self.venue_clock)
         self.exchange = exchanges()[settings.exchange]
         draw = Random(f"{settings.seed}:network")
         self.way = Way(Path(settings.down, draw, self.loop), Path(settings.up, draw, self.loop))
@@ -298,7 +309,7 @@ class World:
         return ShardPipeline(self.exchange, settings)
 
 
-def _venue(settings: WorldSettings, clock: VirtualClock) -> Venue:
+def _venue(settings: WorldSettings, prices: FairPrices, clock: VirtualClock) -> Venue:
     market = MarketSettings(
         levels=12,
         touched_min=1,
@@ -310,10 +321,10 @@ def _venue(settings: WorldSettings, clock: VirtualClock) -> Venue:
     truth = NoTruth(whole)
     symbols, rate = settings.symbols, settings.rate * settings.symbols
     if settings.exchange == "deribit":
-        return Deribit(whole, DeribitSettings(symbols=symbols, rate=rate), truth, clock)
+        return Deribit(whole, DeribitSettings(symbols=symbols, rate=rate), truth, prices, clock)
     if settings.exchange == "binance":
-        return Binance(whole, BinanceSettings(symbols=symbols, rate=rate), truth, clock)
-    return Kraken(whole, KrakenSettings(symbols=symbols, rate=rate), truth, clock)
+        return Binance(whole, BinanceSettings(symbols=symbols, rate=rate), truth, prices, clock)
+    return Kraken(whole, KrakenSettings(symbols=symbols, rate=rate), truth, prices, clock)
 
 
 def _number(seed: str) -> int:

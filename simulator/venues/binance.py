@@ -14,6 +14,7 @@ from aiohttp import WSCloseCode, WSMsgType, web
 from simulator.clock import MACHINE, Clock
 from simulator.connection import Connection
 from simulator.market import Market
+from simulator.prices import FairPrices
 from simulator.settings import BinanceSettings, Settings
 from simulator.truth import Truth
 from simulator.venue import MarketChannel, Venue, parse, reply
@@ -51,13 +52,18 @@ class Binance(Venue):
     connection_class: ClassVar[type[Connection]] = BinanceConnection
 
     def __init__(
-        self, settings: Settings, own: BinanceSettings, truth: Truth, clock: Clock = MACHINE
+        self,
+        settings: Settings,
+        own: BinanceSettings,
+        truth: Truth,
+        prices: FairPrices,
+        clock: Clock = MACHINE,
     ) -> None:
         """Continue each market's update, trade and aggregate ids."""
         self._limits = own
         self.texts: dict[str, Texts] = {}
         self.rest = BinanceRest(self, self.texts, own.weight_per_minute_max)
-        super().__init__(settings, own, truth, clock)
+        super().__init__(settings, own, truth, prices, clock)
 
     # Numbering
 

@@ -14,6 +14,7 @@ from aiohttp import WSCloseCode, web
 from simulator.clock import MACHINE, Clock
 from simulator.connection import Connection
 from simulator.market import Market, Trade
+from simulator.prices import FairPrices
 from simulator.settings import DeribitSettings, Settings
 from simulator.truth import Truth
 from simulator.truth_reader import last
@@ -74,7 +75,12 @@ class Deribit(Venue):
     connection_class: ClassVar[type[Connection]] = DeribitConnection
 
     def __init__(
-        self, settings: Settings, own: DeribitSettings, truth: Truth, clock: Clock = MACHINE
+        self,
+        settings: Settings,
+        own: DeribitSettings,
+        truth: Truth,
+        prices: FairPrices,
+        clock: Clock = MACHINE,
     ) -> None:
         """Continue the counters of every market that the folder has ever held."""
         self._limits = own
@@ -82,7 +88,7 @@ class Deribit(Venue):
         self._trade_id = 440_000_000
         self._budgets: dict[str, Budget] = {}  # of HTTP clients, by address
         self.texts: dict[str, data.Texts] = {}
-        super().__init__(settings, own, truth, clock)
+        super().__init__(settings, own, truth, prices, clock)
         self._methods: dict[str, Callable[[Params], Awaitable[str]]] = {
             "public/test": self._test,
             "public/hello": self._test,

@@ -11,6 +11,7 @@ from aiohttp import WSCloseCode, web
 from simulator.clock import MACHINE, Clock
 from simulator.connection import Connection
 from simulator.market import Market
+from simulator.prices import FairPrices
 from simulator.settings import KrakenSettings, Settings
 from simulator.truth import Truth
 from simulator.venue import MarketChannel, Venue, parse, reply
@@ -43,13 +44,18 @@ class Kraken(Venue):
     connection_class: ClassVar[type[Connection]] = KrakenConnection
 
     def __init__(
-        self, settings: Settings, own: KrakenSettings, truth: Truth, clock: Clock = MACHINE
+        self,
+        settings: Settings,
+        own: KrakenSettings,
+        truth: Truth,
+        prices: FairPrices,
+        clock: Clock = MACHINE,
     ) -> None:
         """Continue each pair's trade ids; time numbers the books."""
         self._limits = own
         self.texts: dict[str, Texts] = {}
         self.rest = KrakenRest(self, self.texts)
-        super().__init__(settings, own, truth, clock)
+        super().__init__(settings, own, truth, prices, clock)
 
     # Numbering
 

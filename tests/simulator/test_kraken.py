@@ -8,6 +8,7 @@ import pytest
 
 from simulator.market import Market
 from simulator.matching import MatchingEngine
+from simulator.prices import FairPrices
 from simulator.settings import KrakenSettings, MarketSettings, Settings
 from simulator.venues.kraken import Kraken
 from simulator.venues.kraken_channels import BookChannel, checksum
@@ -124,7 +125,7 @@ def test_book_of_a_client_that_truncates_equals_the_true_top(
     settings, truth = open_truth(
         Settings(market=MarketSettings(levels=levels, touched_min=1, touched_max=8))
     )
-    kraken = Kraken(settings, KrakenSettings(symbols=1), truth)
+    kraken = Kraken(settings, KrakenSettings(symbols=1), truth, FairPrices(1, 1e-4))
     market = kraken.markets["BTC/USD"]
     channel = kraken.find_channel(f"book BTC/USD {depth}")
     assert isinstance(channel, BookChannel)
@@ -147,7 +148,7 @@ def test_book_sends_no_delete_for_levels_pushed_out_of_range(
     open_truth: OpenTruth, subscriber: Subscriber
 ) -> None:
     settings, truth = open_truth(Settings(market=MarketSettings(levels=40)))
-    kraken = Kraken(settings, KrakenSettings(symbols=1), truth)
+    kraken = Kraken(settings, KrakenSettings(symbols=1), truth, FairPrices(1, 1e-4))
     market = kraken.markets["BTC/USD"]
     channel = kraken.find_channel("book BTC/USD 10")
     assert channel is not None

@@ -7,6 +7,7 @@ import pytest
 
 from simulator import truth_reader
 from simulator.market import Market, Trade
+from simulator.prices import FairPrices
 from simulator.settings import (
     BinanceSettings,
     DeribitSettings,
@@ -34,7 +35,8 @@ def open_venue(name: str, settings: Settings, truth: Truth, symbols: int = 1) ->
         "binance": BinanceSettings(symbols=symbols),
         "kraken": KrakenSettings(symbols=symbols),
     }
-    venue: Venue = VENUES[name](settings, own[name], truth)
+    prices = FairPrices(settings.seed, settings.market.volatility)
+    venue: Venue = VENUES[name](settings, own[name], truth, prices)
     return venue
 
 

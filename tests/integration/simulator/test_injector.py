@@ -225,6 +225,80 @@ async def test_refused_venue_closes_its_port_and_opens_it_again(tmp_path: Path, 
             assert not again.ws.closed
 
 
+async def follow(socket: Socket, reader: KrakenReader, updates: int) -> list[Any]:
+    """Return best bid and ask after each of so many updates of the book, checksums checked."""
+    seen = []
+    for text in await read(socket, updates, "book"):
+        reader.read(text)
+        if SYMBOL in reader.books:
+            book = reader.books[SYMBOL]
+            seen.append((book.prices("bids")[0], book.prices("asks")[0]))
+    return seen
+
+
+async def test_frozen_price_stands_still_while_valid_updates_and_trades_go_on(
+    tmp_path: Path,
+) -> None:
+    async with simulating(tmp_path) as world, world.connect("kraken") as socket:
+        reader = KrakenReader(10)
+        for text in await listen(socket, "book", "trade"):
+            reader.read(text)
+        before = await follow(socket, reader, 100)
+        entry = await world.inject(kind="frozen_price", venue="kraken", duration_s=60)
+        await follow(socket, reader, 50)  # sent before
+        traded = len(reader.trades[SYMBOL])
+        frozen = await follow(socket, reader, 100)
+        traded = len(reader.trades[SYMBOL]) - traded
+        held = {
+            name: {market.flow.is_frozen for market in venue.markets.values()}
+            for name, venue in world.simulator.venues.items()
+        }
+
+    assert len(set(before)) > 5
+    assert len(set(frozen)) == 1
+    assert traded > 5
+    assert held == {"kraken": {True}, "binance": {False}, "deribit": {False}}
+    assert entry["parameters"] == {"duration_s": 60}
+
+
+async def test_frozen_price_ends_and_can_be_asked_for_once(tmp_path: Path) -> None:
+    async with simulating(tmp_path) as world:
+        market = world.simulator.venues["kraken"].markets[SYMBOL]
+        body = {"kind": "frozen_price", "venue": "kraken"}
+        entry = await world.inject(**body, symbol=SYMBOL, duration_s=0.3)
+        async with world.http.post(f"{world.simulator.control_url}/inject", json=body) as answer:
+            refusal = answer.status, (await answer.json())["error"]
+        await world.ended(entry["id"])
+
+        assert refusal == (400, "the price stands still already at kraken")
+        assert not market.flow.is_frozen
+
+
+@pytest.mark.parametrize("offset_bp", [30, -80])
+async def test_price_offset_moves_the_whole_book_and_back(tmp_path: Path, offset_bp: int) -> None:
+    def middle() -> float:
+        bid, ask = seen[-1]
+        return float(bid + ask) / 2
+
+    async with simulating(tmp_path) as world, world.connect("kraken") as socket:
+        reader = KrakenReader(10)
+        for text in await listen(socket, "book"):
+            reader.read(text)
+        seen = await follow(socket, reader, 20)
+        before = middle()
+        body = {"kind": "price_offset", "venue": "kraken", "symbol": SYMBOL}
+        entry = await world.inject(**body, offset_bp=offset_bp, duration_s=3)
+        seen = await follow(socket, reader, 100)
+        during = middle()
+        await world.ended(entry["id"])
+        seen = await follow(socket, reader, 400)
+        after = middle()
+
+    assert entry["parameters"] == {"duration_s": 3, "offset_bp": offset_bp}
+    assert abs((during / before - 1) * 1e4 - offset_bp) < 12
+    assert abs((after / before - 1) * 1e4) < 12
+
+
 async def test_http_429_meets_rest_and_handshakes_for_its_time(tmp_path: Path) -> None:
     async with simulating(tmp_path) as world:
         entry = await world.inject(kind="http_429", venue="binance", duration_s=0.5)
