@@ -18,7 +18,6 @@ from infra.chaos.goals import ALERTS_PER_FAULT, DIAGNOSIS_LEAST
 from infra.chaos.journal import Journal
 from infra.chaos.ledger import Observed
 from infra.chaos.rehearsal import (
-    UNDETECTED,
     Plan,
     Played,
     clean_plans,
@@ -29,8 +28,6 @@ from infra.chaos.rehearsal import (
 from infra.chaos.scenarios import SCENARIOS, Scenario
 from infra.chaos.score import Outcome, Verdict, class_score, confusion, judge
 
-UNDETECTED_SHARE: Final = 10
-"""A class without detector is injected this many times less often: more would show nothing."""
 SPARE: Final = 1.03
 """More are injected than asked for: some have no effect that anybody could see."""
 SHOWN: Final = 20
@@ -66,10 +63,8 @@ def plans(settings: CampaignSettings) -> list[Plan]:
 def _shared_out(scenarios: Sequence[Scenario], injections: int) -> list[tuple[str, int]]:
     """Share the injections of a class out among its variants.
 
-    Where variants have goals of their own (F1, F7) each gets the whole number.
+    Where variants have goals of their own (F1, F7, F12) each gets the whole number.
     """
-    if scenarios[0].fault in UNDETECTED:
-        injections = -(-injections // UNDETECTED_SHARE)
     wanted = round(injections * SPARE + 0.5)
     if scenarios[0].fault in _EACH_ALONE:
         return [(each.name, wanted) for each in scenarios]
@@ -77,7 +72,7 @@ def _shared_out(scenarios: Sequence[Scenario], injections: int) -> list[tuple[st
     return [(each.name, share + (place < more)) for place, each in enumerate(scenarios)]
 
 
-_EACH_ALONE: Final = frozenset({"F1", "F7"})
+_EACH_ALONE: Final = frozenset({"F1", "F7", "F12"})
 
 
 def run(
@@ -255,7 +250,7 @@ def _per_fault(outcomes: Sequence[Outcome]) -> dict[str, float | None]:
 
 
 def _goals_missed(settings: CampaignSettings, found: dict[str, Any]) -> list[str]:
-    # Goals are of classes; variants that have their own (F1, F7) are held to those.
+    # Goals are of classes; variants that have their own (F1, F7, F12) are held to those.
     scores = {name: each for name, each in found["classes"].items() if name not in _EACH_ALONE} | {
         name: each for name, each in found["variants"].items() if name.split()[0] in _EACH_ALONE
     }

@@ -10,16 +10,21 @@ from typing import Final
 import msgspec
 
 from infra.chaos.world import World
+from simulator.injector import move
 
 EPISODES: Final = 10
 BETWEEN_S: Final = 120.0
 
 
 class Control(msgspec.Struct, frozen=True):
-    """How a control is played; `followed` symbols at the beginning, None for all."""
+    """How a control is played; `followed` symbols at the beginning, None for all.
+
+    `is_compared`: of several venues, which are compared with one another.
+    """
 
     play: Callable[[World], Awaitable[int]]
     followed: int | None = None
+    is_compared: bool = False
 
 
 async def burst(world: World) -> int:
@@ -48,11 +53,24 @@ async def lull(world: World) -> int:
 async def volatility(world: World) -> int:
     """All prices move ten times as much, with three times the messages, for a minute."""
     for _ in range(EPISODES):
-        world.venue.activity = 3.0
         world.prices.wildness = 10.0
+        for each in world.together:
+            each.venue.activity = 3.0
         await asyncio.sleep(60.0)
-        world.venue.activity = 1.0
         world.prices.wildness = 1.0
+        for each in world.together:
+            each.venue.activity = 1.0
+        await asyncio.sleep(BETWEEN_S)
+    return EPISODES
+
+
+async def common_jump(world: World) -> int:
+    """All venues' prices jump by 30 to 100 basis points, each up to a second after the first."""
+    for _ in range(EPISODES):
+        share = world.random.choice((-1, 1)) * world.random.uniform(30e-4, 100e-4)
+        for each in world.together:
+            late_s = world.random.uniform(0.0, 1.0)
+            world.loop.call_later(late_s, move, list(each.venue.markets.values()), share)
         await asyncio.sleep(BETWEEN_S)
     return EPISODES
 
@@ -97,6 +115,8 @@ CONTROLS: Final = {
     "10x burst": Control(burst),
     "night lull": Control(lull),
     "volatility jump": Control(volatility),
+    "volatility jump, all venues": Control(volatility, is_compared=True),
+    "price jump, all venues": Control(common_jump, is_compared=True),
     "new listing": Control(listing, followed=1),
     "planned reconnect": Control(planned_reconnect),
     "announced rollover": Control(rollover),

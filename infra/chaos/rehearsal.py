@@ -5,12 +5,13 @@ order and in any number of processes with the same result.
 """
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from random import Random
 from typing import Final
 
 import msgspec
 
+from infra.chaos.compared import SHAPE, rehearse_compared
 from infra.chaos.controls import CONTROLS
 from infra.chaos.ledger import Injection, Observed
 from infra.chaos.scenarios import SCENARIOS, Scenario, Stage
@@ -29,18 +30,17 @@ CALM: Final = 5, 9.0
 """Symbols, and book events a second of all of them, of worlds whose faults are no silences."""
 SHAPES: Final = (BUSY, (24, 8.0), (40, 8.0))
 """Likewise of clean worlds: busy ones and thin ones."""
-UNDETECTED: Final = frozenset({"F12"})
-"""Classes that no detector of this version looks for."""
 SILENCES: Final = frozenset({"F1", "F2", "F3"})
 _NS_PER_S: Final = 1_000_000_000
 
 
 class Plan(msgspec.Struct, frozen=True, kw_only=True):
-    """One world. Just one of the last three is given."""
+    """One world, or those of all venues compared. Just one of the last three is given."""
 
     exchange: str
     seed: str
     shape: tuple[int, float] = BUSY
+    is_compared: bool = False
     scenarios: tuple[str, ...] = ()
     """Names of the faults to inject, one after the other."""
     clean_s: float = 0.0
@@ -67,70 +67,86 @@ def fault_plans(seed: int, names: Sequence[tuple[str, int]]) -> list[Plan]:
     """Return worlds that inject each scenario so many times, spread over its venues."""
     draw = Random(f"{seed}:faults")
     known = {each.name: each for each in SCENARIOS}
-    decks: dict[tuple[str, tuple[int, float]], list[str]] = {
-        (exchange, shape): [] for exchange in VENUES for shape in (BUSY, CALM)
+    decks: dict[tuple[str, tuple[int, float], bool], list[str]] = {
+        (exchange, *kind): []
+        for kind in ((BUSY, False), (CALM, False), (SHAPE, True))
+        for exchange in VENUES
     }
     for name, count in names:
         exchanges = known[name].exchanges
-        shape = BUSY if known[name].fault in SILENCES else CALM
+        kind = BUSY if known[name].fault in SILENCES else CALM, False
+        if known[name].is_compared:
+            kind = SHAPE, True
         for number in range(count):
-            decks[exchanges[number % len(exchanges)], shape].append(name)
+            decks[(exchanges[number % len(exchanges)], *kind)].append(name)
     plans: list[Plan] = []
-    for (exchange, shape), deck in decks.items():
+    for (exchange, shape, is_compared), deck in decks.items():
         draw.shuffle(deck)
         worlds = -(-len(deck) // WORLD_INJECTIONS)
         for number in range(worlds):
-            # Faults of single symbols first: they need not wait for one another's resolution. Those
-            # that nobody looks for last: what they leave behind is not to be found in others.
-            own = tuple(
-                sorted(
-                    deck[number::worlds],
-                    key=lambda name: (known[name].fault in UNDETECTED, known[name].is_alone),
+            # Faults of single symbols first: they need not wait for one another's resolution.
+            own = tuple(sorted(deck[number::worlds], key=lambda name: known[name].is_alone))
+            name = f"{seed}:{exchange}:{len(plans)}"
+            plans.append(
+                Plan(
+                    exchange=exchange,
+                    seed=name,
+                    shape=shape,
+                    is_compared=is_compared,
+                    scenarios=own,
                 )
             )
-            name = f"{seed}:{exchange}:{len(plans)}"
-            plans.append(Plan(exchange=exchange, seed=name, shape=shape, scenarios=own))
     return plans
 
 
 def clean_plans(seed: int, stream_hours: float) -> list[Plan]:
     """Return worlds in which nothing is wrong, for at least so many hours of streams."""
     plans: list[Plan] = []
+    kinds = (*((shape, False) for shape in SHAPES), (SHAPE, True))
     left = stream_hours
     while left > 0:
         number = len(plans)
-        symbols, rate = SHAPES[number // len(VENUES) % len(SHAPES)]
-        hours = min(CLEAN_WORLD_HOURS, max(left / _streams(symbols), 0.1))
-        plans.append(
-            Plan(
-                exchange=VENUES[number % len(VENUES)],
-                seed=f"{seed}:clean:{number}",
-                shape=(symbols, rate),
-                clean_s=hours * 3600.0,
-            )
+        shape, is_compared = kinds[number // len(VENUES) % len(kinds)]
+        plan = Plan(
+            exchange=VENUES[number % len(VENUES)],
+            seed=f"{seed}:clean:{number}",
+            shape=shape,
+            is_compared=is_compared,
         )
-        left -= hours * _streams(symbols)
+        hours = min(CLEAN_WORLD_HOURS, max(left / _streams(plan), 0.1))
+        plans.append(msgspec.structs.replace(plan, clean_s=hours * 3600.0))
+        left -= hours * _streams(plan)
     return plans
 
 
 def control_plans(seed: int, worlds: int) -> list[Plan]:
     """Return so many worlds for each control and venue."""
     return [
-        Plan(exchange=exchange, seed=f"{seed}:{name}:{exchange}:{number}", control=name)
-        for name in CONTROLS
+        Plan(
+            exchange=exchange,
+            seed=f"{seed}:{name}:{exchange}:{number}",
+            shape=SHAPE if control.is_compared else BUSY,
+            is_compared=control.is_compared,
+            control=name,
+        )
+        for name, control in CONTROLS.items()
         for exchange in VENUES
         for number in range(worlds)
     ]
 
 
-def _streams(symbols: int) -> int:
-    """Return how many streams are judged: the connection, its data, two channels a symbol."""
-    return 2 + 2 * symbols
+def _streams(plan: Plan) -> int:
+    """Return how many streams are judged: of each venue the connection, its data, two channels a
+    symbol."""
+    return _venues(plan) * (2 + 2 * plan.shape[0])
+
+
+def _venues(plan: Plan) -> int:
+    return len(VENUES) if plan.is_compared else 1
 
 
 def play(plan: Plan) -> Played:
     """Play a world to its end."""
-    symbols, rate = plan.shape
     injections: list[Injection] = []
     counts = [0, 0]
 
@@ -154,22 +170,29 @@ def play(plan: Plan) -> Played:
                 await scenario.play(stage)
             await world.until_well(SETTLE_S)
 
-    followed = CONTROLS[plan.control].followed if plan.control else None
-    world = rehearse(
-        drawn(plan.exchange, plan.seed, symbols=symbols, rate=rate), act, followed=followed
-    )
-    lasted_s = (world.now_ns() - STARTED_NS) / _NS_PER_S - SILENT_S
+    worlds = _worlds(plan, act)
+    lasted_s = (worlds[0].now_ns() - STARTED_NS) / _NS_PER_S - SILENT_S
     return Played(
         plan=plan,
         injections=injections,
-        alerts=world.alerts,
-        stream_s=lasted_s * _streams(symbols),
-        connection_s=lasted_s,
-        frames=world.frames,
-        digest=world.digest.hexdigest(),
+        alerts=[observed for world in worlds for observed in world.alerts],
+        stream_s=lasted_s * _streams(plan),
+        connection_s=lasted_s * _venues(plan),
+        frames=sum(world.frames for world in worlds),
+        digest="".join(world.digest.hexdigest() for world in worlds),
         control_episodes=counts[0],
         unwell=counts[1],
     )
+
+
+def _worlds(plan: Plan, act: Callable[[World], Awaitable[None]]) -> tuple[World, ...]:
+    """Play in the plan's world and return it, and those that it was compared with."""
+    if plan.is_compared:
+        return rehearse_compared(plan.exchange, plan.seed, act)
+    symbols, rate = plan.shape
+    settings = drawn(plan.exchange, plan.seed, symbols=symbols, rate=rate)
+    followed = CONTROLS[plan.control].followed if plan.control else None
+    return (rehearse(settings, act, followed=followed),)
 
 
 def _known(name: str) -> Scenario:

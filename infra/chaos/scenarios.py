@@ -103,6 +103,8 @@ class Scenario(msgspec.Struct, frozen=True):
     play: Play
     is_alone: bool = True
     """It is about the whole connection: no incident of any symbol may be open."""
+    is_compared: bool = False
+    """It shows only beside other venues."""
 
     @property
     def name(self) -> str:
@@ -137,11 +139,6 @@ def unread(world: World) -> Mark:
     """Aim at the changes of one book, in a way that nobody can read them."""
     symbol = world.random.choice(world.line.shard.symbols)
     return Mark(("book",), symbol, Target((AlertKind.SCHEMA,), ROOT))
-
-
-def nowhere(world: World) -> Mark:
-    """Aim at one symbol's book with what no detector of this version looks for."""
-    return Mark(("book",), world.random.choice(world.line.shard.symbols), Target((), ()))
 
 
 # -- F1, F2, F3, F11: nothing comes --
@@ -431,25 +428,37 @@ async def _outage(stage: Stage, *, restarts: bool) -> None:
 
 
 async def frozen_price(stage: Stage) -> None:
-    """A symbol's best prices stand still, while its book and trades go on."""
-    world = stage.world
-    market = world.venue.markets[stage.injection.symbol]
+    """A symbol's best prices stand still for 5 to 10 minutes, while its book and trades go on."""
+    market = stage.world.venue.markets[stage.injection.symbol]
     freeze((market,), still=True)
-    stage.shows()
-    await asyncio.sleep(120.0)
+    _watch_next(stage)
+    await asyncio.sleep(stage.world.random.uniform(300.0, 600.0))
     freeze((market,), still=False)
     stage.ends()
 
 
 async def price_offset(stage: Stage) -> None:
-    """A symbol trades 30 basis points from where it did."""
+    """A symbol is quoted and traded 30 basis points beside the price of other venues."""
     world = stage.world
     market = world.venue.markets[stage.injection.symbol]
-    move((market,), 0.003)
-    stage.shows()
-    await asyncio.sleep(60.0)
-    move((market,), -0.003)
+    share = world.random.choice((-30e-4, 30e-4))
+    move((market,), share)
+    _watch_next(stage)
+    await asyncio.sleep(world.random.uniform(30.0, 90.0))
+    move((market,), -share)
     stage.ends()
+
+
+def _watch_next(stage: Stage) -> None:
+    """Note when the next message of the symbol's book arrives that is sent from now on."""
+    world, sent_from = stage.world, stage.world.loop.time()
+
+    def arrived(payload: bytes, sent_at: float) -> None:
+        if sent_at >= sent_from and _is_of(world, payload, stage.injection):
+            world.line.arrived = None
+            stage.shows()
+
+    world.line.arrived = arrived
 
 
 async def clock_step(stage: Stage) -> None:
@@ -548,8 +557,13 @@ SCENARIOS: Final = (
     Scenario("F11", "closed", VENUES, connection(_K.DISCONNECTED), closed_cleanly),
     Scenario("F11", "aborted", VENUES, connection(_K.DISCONNECTED), aborted),
     Scenario("F11", "storm", VENUES, connection(_K.DISCONNECTED), reconnect_storm),
-    Scenario("F12", "frozen price", VENUES, nowhere, frozen_price),
-    Scenario("F12", "offset", VENUES, nowhere, price_offset),
+    Scenario(
+        *("F12", "frozen price", VENUES, stream(_K.FROZEN_PRICE, "book"), frozen_price),
+        is_compared=True,
+    ),
+    Scenario(
+        *("F12", "offset", VENUES, stream(_K.DIVERGENCE, "book"), price_offset), is_compared=True
+    ),
     Scenario("F13", "step", VENUES, connection(_K.CLOCK), clock_step),
     Scenario("F13", "drift", VENUES, connection(_K.CLOCK), clock_drift),
     Scenario(

@@ -13,7 +13,7 @@ from typing import Final
 
 import msgspec
 
-from core.events import StreamCheckpoint
+from core.events import Events, StreamCheckpoint
 from core.exchanges import exchanges
 from core.frames import Address, BatchBuilder, Frame, FrameBatch
 from core.pipeline import PipelineSettings, ShardPipeline
@@ -113,7 +113,7 @@ class World:
         self.random = Random(f"{settings.seed}:scenario")
         self.clock = VirtualClock(self.loop)
         self.venue_clock = VirtualClock(self.loop)
-        self.prices = prices or FairPrices(_number(settings.seed), settings.volatility)
+        self.prices = prices or FairPrices(seed_number(settings.seed), settings.volatility)
         self.venue = _venue(settings, self.prices, self.venue_clock)
         self.exchange = exchanges()[settings.exchange]
         draw = Random(f"{settings.seed}:network")
@@ -125,6 +125,10 @@ class World:
         """Kafka is away: what is logged waits."""
         self.recorded: Callable[[FrameBatch], None] | None = None
         """Hears of every record, in the order of the log."""
+        self.published: Callable[[FrameBatch, Events], None] | None = None
+        """Hears of what the pipeline made of each record."""
+        self.together: tuple[World, ...] = (self,)
+        """The worlds of one virtual time and one fair price, this one among them."""
         self.frames = 0
         self.digest = blake2b(digest_size=16)
         """Over every frame and alert."""
@@ -292,16 +296,22 @@ class World:
         self.frames += len(batch.frames)
         self.digest.update(batch.chain)
         for alert in events.alerts:
-            self.digest.update(msgspec.msgpack.encode(alert))
-            self.alerts.append(Observed(batch.address.exchange, batch.address.shard, alert))
-            if alert.phase is Phase.OPEN:
-                self.open[alert.alert_id] = alert
-            else:
-                self.open.pop(alert.alert_id, None)
+            self.hear(alert)
+        if self.published is not None:
+            self.published(batch, events)
         now = self.loop.time()
         self._recent.append((now, batch, events.checkpoints))
         while self._recent[0][0] < now - RECENT_S:
             self._recent.popleft()
+
+    def hear(self, alert: Alert) -> None:
+        """Take an alert about this venue."""
+        self.digest.update(msgspec.msgpack.encode(alert))
+        self.alerts.append(Observed(self.settings.exchange, self._shard_name, alert))
+        if alert.phase is Phase.OPEN:
+            self.open[alert.alert_id] = alert
+        else:
+            self.open.pop(alert.alert_id, None)
 
     def _new_pipeline(self) -> ShardPipeline:
         # Samples of books are no part of stability, and costly.
@@ -317,7 +327,7 @@ def _venue(settings: WorldSettings, prices: FairPrices, clock: VirtualClock) -> 
         trade_share=settings.trade_share,
         volatility=settings.volatility,
     )
-    whole = Settings(seed=_number(settings.seed), market=market)
+    whole = Settings(seed=seed_number(settings.seed), market=market)
     truth = NoTruth(whole)
     symbols, rate = settings.symbols, settings.rate * settings.symbols
     if settings.exchange == "deribit":
@@ -327,7 +337,8 @@ def _venue(settings: WorldSettings, prices: FairPrices, clock: VirtualClock) -> 
     return Kraken(whole, KrakenSettings(symbols=symbols, rate=rate), truth, prices, clock)
 
 
-def _number(seed: str) -> int:
+def seed_number(seed: str) -> int:
+    """Return a number for who wants one as a seed."""
     return int.from_bytes(blake2b(seed.encode(), digest_size=6).digest(), "big")
 
 
