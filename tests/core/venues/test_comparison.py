@@ -324,3 +324,25 @@ def test_second_is_given_exchange_by_exchange() -> None:
     assert {each.number for each in found} == {second.second}
     assert [len(each.alerts) for each in found] == [0, 0, 1]
     assert [row for each in found for row in each.venues] == list(last(market).values())
+
+
+# -- 11: what is not plausible is marked, and moves nobody else --
+
+
+def test_spike_of_one_second_is_marked_and_moves_no_consensus() -> None:
+    """Forty times what is usual for the venue, for one second."""
+    spiked, calm = known(seed=5), known(seed=5)
+    spiked.change = lambda exchange, price: price * (1.0028 if exchange == "deribit" else 1)
+    assert not spiked.live(1)
+    spiked.change = lambda exchange, price: price
+    calm.live(1)
+
+    row, other = last(spiked)["deribit"], last(calm)["deribit"]
+    assert row.divergence_sigmas is not None
+    assert row.divergence_sigmas > 20
+    assert other.divergence_sigmas is not None
+    assert abs(other.divergence_sigmas) < 5
+    assert row.consensus is not None
+    assert other.consensus is not None
+    assert abs(row.consensus / other.consensus - 1) < 2e-4, "two others say where the market is"
+    assert not spiked.live(30), "one second is no incident"
