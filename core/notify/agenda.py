@@ -124,9 +124,8 @@ class Agenda:
         self.position = offset + 1
 
     def _open(self, alert_id: str, opening: Notice, *, free_ts: int, before: int) -> None:
-        known = self._receipts.get(alert_id, {})
         progress = {
-            name: _progress(known.get(name))
+            name: self._so_far(alert_id, name)
             for name, least in self._receivers.items()
             if opening.alert.severity >= least
         }
@@ -143,8 +142,10 @@ class Agenda:
         if incident is None or resolution.offset < self._committed:
             # The topic has forgotten its opening, or the group its commit: only who was told of it
             # is told of its end.
-            known = self._receipts.get(alert_id, {})
-            progress = {name: _progress(known[name]) for name in self._receivers if name in known}
+            states = {name: self._so_far(alert_id, name) for name in self._receivers}
+            progress: dict[str, Progress] = {
+                name: state for name, state in states.items() if state is not Progress.WAITING
+            }
             if Progress.TOLD not in progress.values():
                 self._forget(alert_id, resolution.offset)
                 return
@@ -158,6 +159,17 @@ class Agenda:
             if state is not Progress.DONE:
                 self._pending[name][alert_id] = None
         self._finish_if_done(alert_id, incident)
+
+    def _so_far(self, alert_id: str, receiver: str) -> Progress:
+        """Return how far a receiver is: it may have been told of an incident that was known from
+        another's receipt, before the log came to it."""
+        incident = self._incidents.get(alert_id)
+        state = Progress.WAITING
+        if incident is not None:
+            state = incident.progress.get(receiver, Progress.WAITING)
+        if state is Progress.WAITING:
+            return _progress(self._receipts.get(alert_id, {}).get(receiver))
+        return state
 
     # -- telling --
 

@@ -108,6 +108,19 @@ def test_incident_that_is_known_from_a_receipt_keeps_its_place_in_the_log() -> N
     assert tell(made) == ["x OPEN DELIVERED", "x RESOLVE DELIVERED", "y OPEN DELIVERED"]
 
 
+def test_receiver_told_of_an_incident_before_the_log_comes_to_it_is_told_once() -> None:
+    receipts = [Receipt("a", "x", OPEN, Outcome.DELIVERED, 0, 0, b"x")]
+    log = [opening("x", 0), resolution("x", 1)]
+    everybody = {"a": Severity.INFO, "b": Severity.INFO}
+    made = Agenda(everybody, NO_DAMPING, receipts=receipts, openings={"x": log[0]})
+
+    assert tell(made, "b") == ["x OPEN DELIVERED"]
+    made.read(log[0])
+    assert tell(made, "b") == []
+    made.read(log[1])
+    assert tell(made, "b") == ["x RESOLVE DELIVERED"]
+
+
 def test_end_of_an_incident_that_nobody_knows_is_told_to_who_was_told_of_it() -> None:
     receipts = [Receipt("a", "x", OPEN, Outcome.DELIVERED, 0, 0, b"")]
 
