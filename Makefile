@@ -7,7 +7,8 @@ SHELL := /bin/bash
 BIN := .venv/bin
 CODE := streamgauge.py core schemas infra producers processors sinks simulator bench tests
 QUICK := -m "not slow and not integration" --ignore=tests/integration
-# Most tests wait for something: two processes, each with servers of its own, halve that.
+# Most tests wait for something: two processes, each with servers of its own, halve that. What is
+# marked `alone` would measure the others.
 SIDE_BY_SIDE := -n 2 --dist worksteal
 
 .PHONY: help
@@ -47,7 +48,8 @@ quick: setup ## Run the tests that need no server
 
 .PHONY: test
 test: setup ## Run all tests, on real Kafka, Faust and ClickHouse
-	$(BIN)/pytest $(SIDE_BY_SIDE)
+	@failed=0; $(BIN)/pytest -m alone || failed=1; \
+	$(BIN)/pytest $(SIDE_BY_SIDE) -m "not alone" || failed=1; exit $$failed
 
 .PHONY: test-containers
 test-containers: setup ## Run the integration tests on a Docker engine, with our own images

@@ -190,7 +190,12 @@ class Instruments:
         book = BookSync(capabilities, depth, lenient=self._lenient)
         ids = self._ids(symbol)
         made = Instrument(
-            *(symbol, book, ids, self._facts, capabilities, self._levels),
+            symbol,
+            book,
+            ids,
+            self._facts,
+            capabilities,
+            self._levels,
             compared_as=self._exchange.instrument(symbol),
         )
         for channel, memory in self._recalled.pop(symbol, {}).items():

@@ -71,7 +71,10 @@ class Arrivals(msgspec.Struct, array_like=True):
         mid = arrival.mid
         if source is None:
             source = Source(
-                *(arrival.exchange, mid.symbol, arrival.shard, arrival.line),
+                arrival.exchange,
+                mid.symbol,
+                arrival.shard,
+                arrival.line,
                 mark=mark,
                 second=mid.second,
                 since=mid.second,
