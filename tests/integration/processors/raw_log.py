@@ -223,9 +223,13 @@ class Log:
                 await asyncio.sleep(0.05)
 
     async def create_one(self, topic: str) -> None:
-        """Make one topic."""
+        """Make one topic; return when the broker lists it."""
         async with self._admin() as admin:
             await admin.create_topics([NewTopic(topic, self.partitions, 1)])
+            deadline = time.monotonic() + START_S
+            while topic not in await admin.list_topics():
+                assert time.monotonic() < deadline
+                await asyncio.sleep(0.05)
 
     @asynccontextmanager
     async def _admin(self) -> AsyncIterator[Any]:
