@@ -139,6 +139,20 @@ class VenueClock(msgspec.Struct, array_like=True):
         self._remember(fresh)
         return self._drifted()
 
+    def recent(self) -> tuple[int, int] | None:
+        """Return the bounds that the answers of this stretch and the one before set together, ns;
+        the lower is above the upper where the clock has run away meanwhile."""
+        stretch = self.stretch
+        if stretch is None:
+            return None
+        past = self.history[-1] if self.history else stretch
+        return max(stretch.low, past.low), min(stretch.high, past.high)
+
+    @property
+    def has_turned(self) -> bool:
+        """Whether the last answer began a stretch after another."""
+        return self.stretch is not None and self.stretch.count == 1 and bool(self.history)
+
     def offset(self, mono: int, wall: int) -> tuple[int, int] | None:
         """Return the venue's clock minus our wall clock and its uncertainty, both ns.
 

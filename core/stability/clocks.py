@@ -1,8 +1,9 @@
 """The clocks of one connection: the venue's, and the wall clock of our producer.
 
 Latency is the difference of two clocks. `correction_ns` makes it comparable over time, also when
-one of them is set. It is the middle of what several answers allow together: what is odd about the
-ways of a single one is not in it.
+one of them is set. It begins in the middle of what several answers allow together, and follows what
+both bounds of that have in common from then on: when a way becomes quicker, one bound moves, and
+when a clock does, both.
 """
 
 from typing import Final
@@ -36,6 +37,15 @@ class ClockReading(msgspec.Struct, frozen=True):
     waits_after_ns: int | None = None
 
 
+class Reference(msgspec.Struct, array_like=True, frozen=True):
+    """What a stretch of answers allowed, the venue's clock minus our wall clock (ns), and the
+    correction of then."""
+
+    low: int
+    high: int
+    correction_ns: int
+
+
 class Clocks(msgspec.Struct, array_like=True):
     """What is remembered of both clocks; all of it goes into the connection's checkpoint."""
 
@@ -53,6 +63,8 @@ class Clocks(msgspec.Struct, array_like=True):
     """When the last question left that was answered, in this epoch."""
     asking_mono: int | None = None
     """When the request left that is on its way, in this epoch."""
+    reference: Reference | None = None
+    """What later stretches are compared with."""
 
     def begin_epoch(self) -> None:
         """A new socket may be another machine's, whose clocks are others."""
@@ -74,18 +86,39 @@ class Clocks(msgspec.Struct, array_like=True):
         if departure is not None and departure.is_step:
             self.answers, self.is_adrift = 1, True
         if self.answers == ANSWERS_MIN:
-            self.is_adrift = False
-            wall_ns = wall_ns if self.wall_ns is None else self.wall_ns
-            self._correct((known.low + known.high) // 2 - wall_ns)
+            self._follow(wall_ns if self.wall_ns is None else self.wall_ns)
         return departure
+
+    def _follow(self, wall_ns: int) -> None:
+        """Correct latencies by what the last answers say."""
+        recent = self.venue.recent()
+        if recent is None:
+            return
+        begins = self.reference is None or self.is_adrift or self.venue.has_turned
+        self.is_adrift = False
+        low, high = recent[0] - wall_ns, recent[1] - wall_ns
+        reference = self.reference
+        if reference is None:
+            self._correct((low + high) // 2)
+        else:
+            moved = _in_common(low - reference.low, high - reference.high)
+            correction_ns = reference.correction_ns + moved
+            # Bounds that have crossed are of a clock that runs away, and bound nothing.
+            self._correct(min(max(correction_ns, low), high) if low <= high else correction_ns)
+        if begins:
+            self.reference = Reference(low, high, self.correction_ns)
 
     def tick(self, wall_ns: int) -> int:
         """Take the time of a tick; return by how much our wall clock was set, 0 if it was not."""
-        before, self.wall_ns = self.wall_ns, wall_ns if abs(wall_ns) <= TIME_MAX else None
-        step = 0 if before is None or self.wall_ns is None else wall_ns - before
+        last, self.wall_ns = self.wall_ns, wall_ns if abs(wall_ns) <= TIME_MAX else None
+        step = 0 if last is None or self.wall_ns is None else wall_ns - last
         if abs(step) < LOCAL_STEP_NS:
             return 0
         self._correct(self.correction_ns - step)
+        before = self.reference
+        if before is not None:
+            corrected_ns = before.correction_ns - step
+            self.reference = Reference(before.low - step, before.high - step, corrected_ns)
         return step
 
     def _correct(self, correction_ns: int) -> None:
@@ -110,3 +143,9 @@ class Clocks(msgspec.Struct, array_like=True):
             return False
         self.is_corrected = True
         return True
+
+
+def _in_common(low: int, high: int) -> int:
+    """Return what two movements have in common: their harmonic mean, which is near the lesser one
+    where they differ much; 0 where they are of opposite directions."""
+    return 2 * low * high // (low + high) if (low > 0) is (high > 0) and low and high else 0

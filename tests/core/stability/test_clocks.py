@@ -1,13 +1,16 @@
 """Clocks that are set, on a connection whose venue tells its time every three seconds."""
 
 from copy import deepcopy
+from random import Random
 
 import msgspec
 import pytest
 
+from core.clock import ServerTime
 from core.events import StreamSecond
 from core.frames import Address, BatchBuilder, Frame, FrameKind
 from core.stability.alerts import AlertKind, Phase
+from core.stability.clocks import Clocks
 from core.stability.states import StreamState
 from tests.core.speakers import START_MS
 from tests.core.stability.test_connection import LEARNED_S, NS
@@ -175,3 +178,67 @@ def test_new_socket_learns_the_clock_anew_and_judges_as_before(wire: AskingWire)
 
     assert {each.kind for each in wire.alerts} == {AlertKind.DISCONNECTED}
     assert wire.corrected_ms()[1] < 15
+
+
+# -- what latencies are corrected by --
+
+
+class Answers:
+    """A venue that is asked every three seconds, over ways that take 40 to 46 ms each."""
+
+    def __init__(self, seed: int) -> None:
+        self.random = Random(seed)
+        self.clocks = Clocks()
+        self.mono = NS
+        self.ahead_ns = 0.0
+        self.ppm = 0.0
+
+    def come(self, count: int, back_ms: float | None = None) -> float:
+        """Let so many answers come, `back_ms` on their way, and return the correction, ms."""
+        for _ in range(count):
+            self.mono += EVERY_S * NS
+            self.ahead_ns += EVERY_S * NS * self.ppm / 1e6
+            there, back = (self.random.uniform(40.0, 46.0) for _ in range(2))
+            there_ns, back_ns = int(there * MS), int((back_ms or back) * MS)
+            read = self.mono + there_ns + int(self.ahead_ns)
+            received = self.mono + there_ns + back_ns
+            self.clocks.told(self.mono, received, ServerTime(read, read, 1_000), 0)
+            self.clocks.tick(0)
+        assert self.clocks.read(received, received).correction_ns is not None
+        return self.clocks.correction_ns / MS
+
+
+@pytest.mark.parametrize("seed", range(5))
+def test_one_way_that_was_quicker_moves_no_correction(seed: int) -> None:
+    answers = Answers(seed)
+    usual = answers.come(200)
+    after = [answers.come(1, back_ms=3.0), *(answers.come(1) for _ in range(200))]
+
+    assert abs(usual) < 3.0
+    assert max(abs(each - usual) for each in after) < 6.0
+
+
+@pytest.mark.parametrize("seed", range(5))
+@pytest.mark.parametrize("ppm", [-200.0, 200.0])
+def test_correction_follows_a_clock_that_runs_away(ppm: float, seed: int) -> None:
+    answers = Answers(seed)
+    answers.come(200)
+    answers.ppm = ppm
+
+    for _ in range(400):
+        found = answers.come(1)
+        # Its answers count for up to four minutes.
+        assert abs(found - answers.ahead_ns / MS) < 200e-6 * 240e3 + 10.0
+
+
+@pytest.mark.parametrize("seed", range(5))
+@pytest.mark.parametrize("step_ms", [-500, 500])
+def test_correction_of_a_clock_that_was_set_is_not_moved_by_a_quick_way(
+    step_ms: int, seed: int
+) -> None:
+    answers = Answers(seed)
+    usual = answers.come(200)
+    answers.ahead_ns += step_ms * MS
+    found = [answers.come(3), answers.come(1, back_ms=3.0), *(answers.come(1) for _ in range(99))]
+
+    assert max(abs(each - usual - step_ms) for each in found) < 10.0
