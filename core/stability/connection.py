@@ -277,7 +277,8 @@ class ConnectionStability:
         else:
             # Nothing is shown of a stream without a socket, least of all that it is well again.
             shown.update(health.incidents.open)
-        if second.frames:
+        if second.frames and window.is_connected and window.open_ns > second.window_ns:
+            # In the window in which the socket ended or began, they may have come before that.
             health.is_unheard = False
         is_whole = second.frames > 0 and second.live_ns >= second.window_ns
         health.unhealed_ns = 0 if is_whole else max(health.unhealed_ns - second.window_ns, 0)

@@ -494,6 +494,30 @@ def test_hole_that_an_outage_left_is_part_of_it_however_late_it_shows(wire: Wire
     ]
 
 
+def test_hole_of_an_outage_that_began_just_after_a_message_is_part_of_it() -> None:
+    wire = Wire()
+    for _ in range(30):
+        wire.quiet = {"SOL_USDC"}
+        wire.live(19)
+        wire.quiet = set()
+        wire.speak("trade", "SOL_USDC")
+    wire.close(CloseReason(1006, "", "network"))
+    wire.quiet, wire.status = set(SYMBOLS), TickStatus(connected=False)
+    wire.live(2)
+    wire.open()
+    wire.quiet, wire.status = {"SOL_USDC"}, TickStatus(connected=True)
+    wire.live(13)
+    wire.quiet = set()
+    wire.speaker.trade_ids["SOL_USDC"] += 3
+    wire.speak("trade", "SOL_USDC")
+    wire.live(2)
+
+    assert [(a.phase, a.kind) for a in wire.alerts] == [
+        (OPEN, AlertKind.DISCONNECTED),
+        (RESOLVE, AlertKind.DISCONNECTED),
+    ]
+
+
 def test_hole_after_a_message_since_the_outage_is_a_gap_of_its_own(wire: Wire) -> None:
     wire.quiet = set(SYMBOLS)
     wire.live(4)
