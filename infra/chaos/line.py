@@ -70,7 +70,8 @@ class Line:
         """The socket is gone; cleared when another one opens."""
         self.stuck_since: int | None = None
         """Since when frames wait for Kafka, monotonic ns."""
-        self.arrived: Callable[[bytes, float], None] | None = None
+        self.watchers: set[Callable[[bytes, float], None]] = set()
+        """Hear of each text that arrives, and the loop's time at which it was sent."""
         self._venue = venue
         self._way = way
         self._clock = clock
@@ -155,8 +156,8 @@ class Line:
             return
         session, mono = self.session, self._clock.mono_ns()
         if opcode == TEXT:
-            if self.arrived is not None:
-                self.arrived(payload, sent_at)
+            for watcher in tuple(self.watchers):
+                watcher(payload, sent_at)
             self._note(FrameKind.RECEIVED, payload)
             if session is not None:
                 self._do(session.received(payload, mono))

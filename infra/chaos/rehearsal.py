@@ -159,16 +159,33 @@ def play(plan: Plan) -> Played:
         else:
             # Books are renewed on the minute: no fault is to begin just then by design.
             await asyncio.sleep(WARM_S + world.random.uniform(0.0, 15.0))
-            for name in plan.scenarios:
-                scenario = _known(name)
-                # What is still open of other symbols does not touch a fault of one symbol.
-                until = world.until_well if scenario.is_alone else world.until_ready
-                await asyncio.sleep(world.random.uniform(7.0, 17.0))
-                counts[1] += not await until(SETTLE_S)
-                stage = Stage.of(world, scenario, len(injections) + 1)
-                injections.append(stage.injection)
-                await scenario.play(stage)
+            if plan.is_compared:
+                # Each instrument is compared by itself: what is done to one touches no other.
+                symbols = world.symbols
+                await asyncio.gather(
+                    *(
+                        inject(world, plan.scenarios[place :: len(symbols)], (symbol,))
+                        for place, symbol in enumerate(symbols)
+                    )
+                )
+            else:
+                await inject(world, plan.scenarios, world.symbols)
             await world.until_well(SETTLE_S)
+
+    async def inject(world: World, names: Sequence[str], symbols: Sequence[str]) -> None:
+        for name in names:
+            scenario = _known(name)
+            await asyncio.sleep(world.random.uniform(7.0, 17.0))
+            # What is still open of other symbols does not touch a fault of one symbol.
+            counts[1] += not await (
+                world.until_well(SETTLE_S)
+                if scenario.is_alone
+                else world.until_ready(SETTLE_S, symbols)
+            )
+            spared = world.untroubled(symbols) or symbols
+            stage = Stage.of(world, scenario, len(injections) + 1, spared)
+            injections.append(stage.injection)
+            await scenario.play(stage)
 
     worlds = _worlds(plan, act)
     lasted_s = (worlds[0].now_ns() - STARTED_NS) / _NS_PER_S - SILENT_S

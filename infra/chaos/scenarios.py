@@ -7,7 +7,7 @@ a right alert would say is there before it begins.
 
 import asyncio
 import contextlib
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from typing import Final
 
 import msgspec
@@ -52,9 +52,12 @@ class Stage(msgspec.Struct):
     injection: Injection
 
     @classmethod
-    def of(cls, world: World, scenario: "Scenario", number: int) -> "Stage":
-        """Return the stage of a scenario that begins now; `number` is its id."""
-        mark = scenario.aim(world)
+    def of(cls, world: World, scenario: "Scenario", number: int, symbols: Sequence[str]) -> "Stage":
+        """Return the stage of a scenario that begins now; `number` is its id.
+
+        One that is about a single symbol is about one of `symbols`.
+        """
+        mark = scenario.aim(world, symbols)
         injection = Injection(
             id=number,
             fault=scenario.fault,
@@ -80,6 +83,7 @@ class Stage(msgspec.Struct):
 
 
 Play = Callable[[Stage], Awaitable[None]]
+Watcher = Callable[[bytes, float], None]
 
 
 class Mark(msgspec.Struct, frozen=True):
@@ -90,7 +94,7 @@ class Mark(msgspec.Struct, frozen=True):
     target: Target
 
 
-Aim = Callable[[World], Mark]
+Aim = Callable[[World, Sequence[str]], Mark]
 
 
 class Scenario(msgspec.Struct, frozen=True):
@@ -117,27 +121,27 @@ class Scenario(msgspec.Struct, frozen=True):
 
 def connection(*kinds: AlertKind) -> Aim:
     """Aim at the connection as a whole."""
-    return lambda world: Mark(ROOT, "", Target(kinds, ROOT))
+    return lambda world, symbols: Mark(ROOT, "", Target(kinds, ROOT))
 
 
 def pooled(*kinds: AlertKind) -> Aim:
     """Aim at all market data of the connection together."""
-    return lambda world: Mark(("data",), "", Target(kinds, ("data",)))
+    return lambda world, symbols: Mark(("data",), "", Target(kinds, ("data",)))
 
 
 def stream(kind: AlertKind, *channels: str) -> Aim:
-    """Aim at channels of one symbol, drawn from those of which no incident is open."""
+    """Aim at channels of one symbol."""
 
-    def aim(world: World) -> Mark:
-        symbol = world.random.choice(world.untroubled() or world.line.shard.symbols)
+    def aim(world: World, symbols: Sequence[str]) -> Mark:
+        symbol = world.random.choice(symbols)
         return Mark(channels, symbol, Target((kind,), channels, symbol))
 
     return aim
 
 
-def unread(world: World) -> Mark:
+def unread(world: World, symbols: Sequence[str]) -> Mark:
     """Aim at the changes of one book, in a way that nobody can read them."""
-    symbol = world.random.choice(world.line.shard.symbols)
+    symbol = world.random.choice(symbols)
     return Mark(("book",), symbol, Target((AlertKind.SCHEMA,), ROOT))
 
 
@@ -251,8 +255,7 @@ async def _frames(
     is_silence = count == 0
     # What is done to a snapshot shows in other ways than what is done to a change.
     fault.spares_snapshots = not is_silence
-    if not is_silence:
-        _watch(stage, entry)
+    watcher = None if is_silence else _watch(stage, entry)
     done = asyncio.Event()
     fault.on_idle = done.set
     with contextlib.suppress(TimeoutError):
@@ -263,12 +266,12 @@ async def _frames(
     if not fault.idle:
         gate.end(fault)
     stage.ends()
-    if not is_silence:
+    if watcher is not None:
         await asyncio.sleep(5.0)
-        world.line.arrived = None
+        world.line.watchers.discard(watcher)
 
 
-def _watch(stage: Stage, entry: Entry) -> None:
+def _watch(stage: Stage, entry: Entry) -> Watcher:
     """Note when the first frame of the stream arrives that was sent after the first touched one.
 
     It is that frame itself, or the one that shows that it is missing. A stream that is not
@@ -282,13 +285,14 @@ def _watch(stage: Stage, entry: Entry) -> None:
             return
         if not _is_of(world, payload, injection):
             return
-        world.line.arrived = None
+        world.line.watchers.discard(arrived)
         session = world.line.session
         is_followed = session is not None and session.guard.live == len(world.line.shard.symbols)
         if is_followed or injection.channels == ("trades",):
             stage.shows()
 
-    world.line.arrived = arrived
+    world.line.watchers.add(arrived)
+    return arrived
 
 
 def _is_of(world: World, payload: bytes, injection: Injection) -> bool:
@@ -313,17 +317,17 @@ async def unreadable(stage: Stage) -> None:
     if found is not None:
         variants = ("invalid_json", "truncated", "not_a_number")
         found.send(WireFrame(garbage(world.random.choice(variants), 0)))
-    world.line.arrived = lambda payload, sent_at: _shows_if_unreadable(stage, payload)
+
+    def arrived(payload: bytes, sent_at: float) -> None:
+        try:
+            world.exchange.decode(payload)
+        except DecodeError:
+            stage.shows()
+
+    world.line.watchers.add(arrived)
     await asyncio.sleep(1.0)
-    world.line.arrived = None
+    world.line.watchers.discard(arrived)
     stage.ends()
-
-
-def _shows_if_unreadable(stage: Stage, payload: bytes) -> None:
-    try:
-        stage.world.exchange.decode(payload)
-    except DecodeError:
-        stage.shows()
 
 
 # -- F7, F8: time --
@@ -455,10 +459,10 @@ def _watch_next(stage: Stage) -> None:
 
     def arrived(payload: bytes, sent_at: float) -> None:
         if sent_at >= sent_from and _is_of(world, payload, stage.injection):
-            world.line.arrived = None
+            world.line.watchers.discard(arrived)
             stage.shows()
 
-    world.line.arrived = arrived
+    world.line.watchers.add(arrived)
 
 
 async def clock_step(stage: Stage) -> None:
@@ -559,10 +563,13 @@ SCENARIOS: Final = (
     Scenario("F11", "storm", VENUES, connection(_K.DISCONNECTED), reconnect_storm),
     Scenario(
         *("F12", "frozen price", VENUES, stream(_K.FROZEN_PRICE, "book"), frozen_price),
+        is_alone=False,
         is_compared=True,
     ),
     Scenario(
-        *("F12", "offset", VENUES, stream(_K.DIVERGENCE, "book"), price_offset), is_compared=True
+        *("F12", "offset", VENUES, stream(_K.DIVERGENCE, "book"), price_offset),
+        is_alone=False,
+        is_compared=True,
     ),
     Scenario("F13", "step", VENUES, connection(_K.CLOCK), clock_step),
     Scenario("F13", "drift", VENUES, connection(_K.CLOCK), clock_drift),

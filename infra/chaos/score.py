@@ -85,7 +85,7 @@ class ClassScore(msgspec.Struct, frozen=True):
 def judge(
     injections: Sequence[Injection], alerts: Iterable[Observed], *, grace_ns: int = GRACE_NS
 ) -> Verdict:
-    """Match alerts with faults that do not overlap on a connection."""
+    """Match alerts with faults that do not overlap on a connection, or are of other symbols."""
     by_connection: dict[tuple[str, str], list[Injection]] = {}
     for injection in sorted(injections, key=lambda each: each.ts_start):
         by_connection.setdefault((injection.exchange, injection.shard), []).append(injection)
@@ -115,11 +115,11 @@ def judge(
 
 
 def _cause(injections: Sequence[Injection], alert: Alert, grace_ns: int) -> Injection | None:
-    """Return the last fault that had begun when the alert opened, if it is not long over."""
-    begun = [each for each in injections if each.ts_start <= alert.ts]
-    if not begun or alert.ts > begun[-1].ts_end + grace_ns:
-        return None
-    return begun[-1]
+    """Return the last fault that had begun when the alert opened and is not long over: of the
+    alert's own symbol, if there is one, else of any."""
+    begun = [each for each in injections if each.ts_start <= alert.ts <= each.ts_end + grace_ns]
+    own = [each for each in begun if alert.symbol and each.symbol == alert.symbol]
+    return next(reversed(own or begun), None)
 
 
 def _outcome(injection: Injection, alerts: list[Alert], resolved: dict[str, Alert]) -> Outcome:

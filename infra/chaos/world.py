@@ -6,7 +6,7 @@ Whoever runs a scenario asks the world to let time pass and changes what is to g
 
 import asyncio
 from collections import deque
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from hashlib import blake2b
 from random import Random
 from typing import Final
@@ -187,35 +187,30 @@ class World:
         gate = connection.gate
         return gate if isinstance(gate, FaultGate) else FaultGate(connection, self.loop)
 
+    def is_live(self) -> bool:
+        """Say whether the socket is open and every book is LIVE."""
+        session = self.line.session
+        planned = len(self.line.shard.symbols)
+        return self.line.is_open and session is not None and session.guard.live == planned
+
     def is_well(self) -> bool:
-        """Say whether the socket is open, every book is LIVE and no incident is open."""
-        session = self.line.session
-        return (
-            self.line.is_open
-            and session is not None
-            and session.guard.live == len(self.line.shard.symbols)
-            and not self.open
-        )
+        """Say whether it is live and no incident is open."""
+        return self.is_live() and not self.open
 
-    def untroubled(self) -> tuple[str, ...]:
-        """Return the symbols of which no incident is open."""
+    def untroubled(self, symbols: Sequence[str]) -> tuple[str, ...]:
+        """Return those of the symbols of which no incident is open."""
         troubled = {alert.symbol for alert in self.open.values()}
-        return tuple(each for each in self.line.shard.symbols if each not in troubled)
+        return tuple(each for each in symbols if each not in troubled)
 
-    def is_ready(self) -> bool:
-        """Say whether the connection is well and a symbol is, whatever is still open of others."""
-        session = self.line.session
-        return (
-            self.line.is_open
-            and session is not None
-            and session.guard.live == len(self.line.shard.symbols)
-            and not any(not alert.symbol for alert in self.open.values())
-            and bool(self.untroubled())
-        )
+    async def until_ready(self, limit_s: float, symbols: Sequence[str]) -> bool:
+        """Let time pass until the connection is well and one of the symbols is, whatever is still
+        open of others; False when it is not after `limit_s`."""
 
-    async def until_ready(self, limit_s: float) -> bool:
-        """Let time pass until it is ready; False when it is not after `limit_s`."""
-        return await self._until(self.is_ready, limit_s)
+        def is_ready() -> bool:
+            is_well = all(alert.symbol for alert in self.open.values())
+            return is_well and self.is_live() and bool(self.untroubled(symbols))
+
+        return await self._until(is_ready, limit_s)
 
     async def until_well(self, limit_s: float) -> bool:
         """Let time pass until all is well; False when it is not after `limit_s`."""

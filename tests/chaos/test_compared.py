@@ -47,7 +47,7 @@ def test_wrong_venue_is_named_once_and_a_jump_of_all_is_nobodys_fault() -> None:
         assert not any(each.alerts for each in world.together)
         for name in ("F12 offset", "F12 frozen price"):
             scenario = next(each for each in SCENARIOS if each.name == name)
-            stages.append(Stage.of(world, scenario, len(stages) + 1))
+            stages.append(Stage.of(world, scenario, len(stages) + 1, world.symbols))
             await scenario.play(stages[-1])
             assert await world.until_well(60.0)
 
@@ -67,7 +67,7 @@ def test_venue_that_falls_silent_is_accused_of_that_alone() -> None:
     async def act(world: World) -> None:
         await asyncio.sleep(KNOWN_S)
         scenario = next(each for each in SCENARIOS if each.name == "F2 half-open")
-        await scenario.play(Stage.of(world, scenario, 1))
+        await scenario.play(Stage.of(world, scenario, 1, world.symbols))
         assert await world.until_well(120.0)
 
     own, *others = rehearse_compared("kraken", "3", act)

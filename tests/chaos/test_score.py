@@ -73,6 +73,30 @@ def test_right_alert_is_a_detection_with_its_delay_and_recovery() -> None:
     assert not verdict.false_alarms
 
 
+def test_faults_of_two_symbols_at_once_have_their_own_alerts() -> None:
+    other = Target((AlertKind.GAP,), ("book",), "ETH")
+    faults = [
+        fault(100, ts_end=300 * S),
+        fault(150, target=other, symbol="ETH", ts_end=160 * S),
+        fault(170, target=other, symbol="ETH", ts_end=280 * S),
+    ]
+    alerts = [
+        alert(155, symbol="ETH", name="b"),
+        alert(171, symbol="ETH", name="c"),
+        alert(200, name="a"),
+        alert(400, name="late"),
+    ]
+
+    verdict = judge(faults, alerts)
+
+    assert [(each.opened, each.delay_s) for each in verdict.outcomes] == [
+        (1, 100.0),
+        (1, 5.0),
+        (1, 1.0),
+    ]
+    assert [each.alert.alert_id for each in verdict.false_alarms] == ["late"]
+
+
 def test_no_alert_is_a_miss() -> None:
     verdict = judge([fault(100)], [])
 

@@ -120,7 +120,7 @@ def played(exchange: str, name: str) -> tuple[World, Stage]:
 
     async def act(world: World) -> None:
         await asyncio.sleep(WARM_S)
-        stage = Stage.of(world, scenario, 1)
+        stage = Stage.of(world, scenario, 1, world.symbols)
         stages.append(stage)
         await scenario.play(stage)
         assert await world.until_well(120.0)
@@ -137,7 +137,7 @@ def test_alerts_are_the_same_however_the_log_is_cut(frames: int) -> None:
         await asyncio.sleep(30.0)
         for name in ("F11 aborted", "F5 trades", "F9 checksum"):
             scenario = next(each for each in SCENARIOS if each.name == name)
-            await scenario.play(Stage.of(world, scenario, 1))
+            await scenario.play(Stage.of(world, scenario, 1, world.symbols))
             assert await world.until_well(120.0)
 
     world = rehearse(drawn("kraken", "3", symbols=3, rate=8.0), act)
@@ -168,7 +168,7 @@ def test_restarted_pipeline_goes_on_with_the_same_alerts() -> None:
         world.recorded = batches.append
         await asyncio.sleep(WARM_S)
         scenario = next(each for each in SCENARIOS if each.name == "F15 broker, processor")
-        await scenario.play(Stage.of(world, scenario, 1))
+        await scenario.play(Stage.of(world, scenario, 1, world.symbols))
         assert await world.until_well(120.0)
 
     world = rehearse(drawn("deribit", "3", symbols=3, rate=8.0), act)
