@@ -17,7 +17,7 @@ import sys
 import tempfile
 import time
 import urllib.request
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any, Final
 
@@ -54,26 +54,37 @@ POLL_S: Final = 0.25
 
 
 class Market:
-    """Seeded books of all symbols and the frames that describe them."""
+    """Seeded books of all symbols and the frames that describe them: `levels` a change, in books
+    of `depth` a side."""
 
-    def __init__(self, seed: int) -> None:
+    def __init__(
+        self,
+        seed: int,
+        symbols: Sequence[str] = SYMBOLS,
+        *,
+        levels: int = LEVELS,
+        depth: int = DEPTH,
+    ) -> None:
         self._random = random.Random(seed)
-        self._mids = dict.fromkeys(SYMBOLS, 100_000)
-        self._ids = dict.fromkeys(SYMBOLS, 1)
-        self._trades = dict.fromkeys(SYMBOLS, 1)
+        self._symbols = tuple(symbols)
+        self._levels = levels
+        self._depth = depth
+        self._mids = dict.fromkeys(symbols, 100_000)
+        self._ids = dict.fromkeys(symbols, 1)
+        self._trades = dict.fromkeys(symbols, 1)
         self._ns = EPOCH
 
     def frames(self) -> Iterator[Frame]:
         """Yield frames without end: opening, snapshots, then changes, trades and ticks."""
-        shard = Shard(EXCHANGE, f"{EXCHANGE}-0", SYMBOLS, 0)
+        shard = Shard(EXCHANGE, f"{EXCHANGE}-0", self._symbols, 0)
         yield self._frame(FrameKind.OPENING, b"", where="wss://bench.test")
         yield self._frame(FrameKind.PLAN, msgspec.json.encode(shard))
         yield self._frame(FrameKind.OPEN, b"")
-        for symbol in SYMBOLS:
+        for symbol in self._symbols:
             yield self._frame(FrameKind.RECEIVED, self._book(symbol, "snapshot"))
         due = self._ns
         while True:
-            symbol = self._random.choice(SYMBOLS)
+            symbol = self._random.choice(self._symbols)
             yield self._frame(FrameKind.RECEIVED, self._book(symbol, "change"))
             if self._random.random() < 0.25:
                 yield self._frame(FrameKind.RECEIVED, self._trade(symbol))
@@ -86,9 +97,9 @@ class Market:
         mid, before = self._mids[symbol], self._ids[symbol]
         self._ids[symbol] = after = before + self._random.randrange(1, 5)
         levels: dict[str, list[list[object]]] = {"bids": [], "asks": []}
-        steps = range(1, DEPTH + 1)
+        steps: Sequence[int] = range(1, self._depth + 1)
         if kind == "change":
-            steps = sorted(self._random.sample(range(1, DEPTH), LEVELS // 2))  # type: ignore[assignment]
+            steps = sorted(self._random.sample(range(1, self._depth), self._levels // 2))
         for step in steps:
             for side, price in (("bids", mid - step), ("asks", mid + step)):
                 size = self._random.randrange(1, 99_999)
