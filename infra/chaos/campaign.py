@@ -25,8 +25,9 @@ from infra.chaos.rehearsal import (
     fault_plans,
     play,
 )
-from infra.chaos.scenarios import SCENARIOS, Scenario
+from infra.chaos.scenarios import SCENARIOS
 from infra.chaos.score import Outcome, Verdict, class_score, confusion, judge
+from infra.chaos.stage import Scenario
 
 SPARE: Final = 1.03
 """More are injected than asked for: some have no effect that anybody could see."""

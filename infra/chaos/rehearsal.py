@@ -14,7 +14,8 @@ import msgspec
 from infra.chaos.compared import SHAPE, rehearse_compared
 from infra.chaos.controls import CONTROLS
 from infra.chaos.ledger import Injection, Observed
-from infra.chaos.scenarios import SCENARIOS, Scenario, Stage
+from infra.chaos.scenarios import SCENARIOS
+from infra.chaos.stage import Scenario, Stage
 from infra.chaos.virtual import STARTED_NS
 from infra.chaos.world import BUSY, VENUES, World, drawn, rehearse
 

@@ -7,8 +7,9 @@ import pytest
 from infra.chaos.compared import SHAPE, Compared, rehearse_compared
 from infra.chaos.controls import CONTROLS
 from infra.chaos.rehearsal import Plan, clean_plans, control_plans, fault_plans, play
-from infra.chaos.scenarios import SCENARIOS, Stage
+from infra.chaos.scenarios import SCENARIOS
 from infra.chaos.score import judge
+from infra.chaos.stage import Stage
 from infra.chaos.virtual import VirtualLoop, run
 from infra.chaos.world import VENUES, World
 

@@ -11,8 +11,9 @@ from core.pipeline import PipelineSettings, ShardPipeline
 from core.stability.alerts import Alert, AlertKind, Phase
 from infra.chaos.campaign import CampaignSettings, plans, run
 from infra.chaos.rehearsal import CALM, Plan, play
-from infra.chaos.scenarios import SCENARIOS, Stage
+from infra.chaos.scenarios import SCENARIOS
 from infra.chaos.score import judge
+from infra.chaos.stage import Stage
 from infra.chaos.world import VENUES, World, drawn, rehearse
 
 WARM_S = 330.0
