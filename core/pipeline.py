@@ -314,7 +314,7 @@ class ShardPipeline:
         plan = self._own(frame, Shard)
         if plan is not None:
             self._instruments.plan(plan)
-            self._stability.keep_only(self.instruments)
+            self._stability.triage.keep_only(self.instruments)
 
     def _opening(self, frame: Frame) -> None:
         self._stability.opening()

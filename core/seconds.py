@@ -127,7 +127,7 @@ class Seconds:
 
     def _recall(self, channel: str, symbol: str, memory: StreamMemory) -> None:
         if memory.health is not None:
-            self._stability.health[channel, symbol] = memory.health
+            self._stability.triage.health[channel, symbol] = memory.health
         if channel == SCHEMA:
             self.shapes.by_kind = memory.shapes or {}
         elif channel == self.connection.channel:
@@ -167,7 +167,7 @@ class Seconds:
             self._write(SCHEMA, "", StreamMemory(shapes=self.shapes.by_kind))
 
     def _checkpoint(self, stream: StreamStatistics, memory: StreamMemory) -> None:
-        memory.health = self._stability.of((stream.channel, stream.symbol))
+        memory.health = self._stability.triage.of((stream.channel, stream.symbol))
         self._write(stream.channel, stream.symbol, memory)
 
     def _write(self, channel: str, symbol: str, memory: StreamMemory) -> None:

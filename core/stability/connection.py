@@ -1,11 +1,11 @@
 """The stability of one connection and its streams, over all epochs of its socket.
 
-It judges closed windows, weighs faults as they come, and says what has become an incident. A loss
-is weighed a quarter of a second after it was seen: what was only overtaken has come by then, and
-is told from what is missing. Its memory is that of its streams.
+It judges closed windows and weighs faults as they come; what becomes an incident is for `Triage`.
+A loss is weighed a quarter of a second after it was seen: what was only overtaken has come by then,
+and is told from what is missing. Its memory is that of its streams.
 """
 
-from collections.abc import Collection, Iterable
+from collections.abc import Iterable
 from typing import Final
 
 import msgspec
@@ -13,51 +13,32 @@ import msgspec
 from core.clock import STEP_LEAST_NS, ServerTime
 from core.events import Fault, FaultKind, StreamSecond
 from core.facts import Facts
-from core.stability.alerts import AlertKind, Finding, Phase
+from core.stability.alerts import AlertKind, Finding
 from core.stability.clocks import LOCAL_STEP_NS
-from core.stability.findings import BOOK, CONNECTION, DATA, TRADES, findings
-from core.stability.health import ConnectionWindow, StreamHealth
-from core.stability.incidents import (
-    EXPLAINED,
-    FAULT_ALERTS,
-    PARENTS,
-    Incident,
-    incident_alert,
-)
+from core.stability.findings import CONNECTION, findings
+from core.stability.health import ConnectionWindow
+from core.stability.incidents import FAULT_ALERTS
 from core.stability.silence import LEAST_NS
-
-Stream = tuple[str, str]
-"""Channel and symbol."""
+from core.stability.triage import POOL, ROOT, Stream, Triage
 
 HOLD_NS: Final = 250_000_000
 """How long a gap may turn out to be a message that was overtaken."""
-SETTLING_NS: Final = 10_000_000_000
-"""After an opening what repeats or is missing belongs to the opening."""
 _NEVER: Final = 1 << 62
 _S: Final = 1_000_000_000
-_ROOT: Final = (CONNECTION, "")
-_POOL: Final = (DATA, "")
-HEALING_NS: Final = 60_000_000_000
-"""For so long after an outage a book that it broke may take to come back, and be silent meanwhile:
-an answer that was lost is asked for again after ten seconds, and then ever later."""
-_HEALING: Final = frozenset({AlertKind.BOOK_DOWN, AlertKind.STREAM_SILENCE})
 _LOSSES: Final = frozenset({AlertKind.GAP, AlertKind.CHECKSUM})
 """What the first message after an outage shows of it."""
-_FOLLOWING_AN_OPENING: Final = frozenset(
-    {AlertKind.GAP, AlertKind.DUPLICATES, AlertKind.REORDERING}
-)
 
 
 class ConnectionStability:
     """See the module's docstring; alerts go to `facts`."""
 
     def __init__(self, facts: Facts) -> None:
-        self.health: dict[Stream, StreamHealth] = {}
         self.is_connected = False
         self.is_connecting = False
         self.due = _NEVER
         """Monotonic ns at which `weigh` has something to do."""
         self._facts = facts
+        self.triage = Triage(facts)
         self._held: dict[Stream, tuple[int, Finding]] = {}
         """One gap of a stream that may yet be filled, and when it is too late."""
         self._has_loss = False
@@ -67,20 +48,6 @@ class ConnectionStability:
         self._pool_silent_ns = 0
         """How long no market data of any symbol has come, at the last tick."""
 
-    def of(self, stream: Stream) -> StreamHealth:
-        """Return what is remembered of a stream."""
-        health = self.health.get(stream)
-        if health is None:
-            health = self.health[stream] = StreamHealth()
-        return health
-
-    def keep_only(self, symbols: Collection[str]) -> None:
-        """Forget the streams of symbols that are not planned any more, and end their incidents."""
-        for stream in [each for each in self.health if each[1] and each[1] not in symbols]:
-            for kind, incident in self.health.pop(stream).incidents.open.items():
-                detail = "the symbol is not planned any more"
-                self._emit(Phase.RESOLVE, kind, stream, incident, detail=detail)
-
     # -- the socket --
 
     def begin_epoch(self) -> None:
@@ -88,10 +55,10 @@ class ConnectionStability:
         if self.is_connected:
             detail = "the socket's end is not in the log: its producer ended, or lost it"
             ts = self._facts.frame.ts_recv
-            self._strike(_ROOT, _state_finding(AlertKind.DISCONNECTED, ts, detail))
+            self.triage.strike(ROOT, _state_finding(AlertKind.DISCONNECTED, ts, detail))
         self.is_connected = self.is_connecting = False
         self._forget_held()
-        self.of(_ROOT).clock.begin_epoch()
+        self.triage.of(ROOT).clock.begin_epoch()
 
     def follow(self, *, connected: bool) -> None:
         """Take a tick's word: a reader who starts in the middle has not seen the socket open."""
@@ -105,7 +72,7 @@ class ConnectionStability:
     def opened(self) -> None:
         """The socket is open."""
         self.is_connected, self.is_connecting = True, False
-        self.of(_ROOT).open_ns = 0
+        self.triage.of(ROOT).open_ns = 0
 
     def closed(self) -> None:
         """The socket is gone; whether that is a fault is told as one."""
@@ -128,7 +95,7 @@ class ConnectionStability:
         kind = FAULT_ALERTS.get(fault.kind)
         if kind is None:
             return
-        stream = (fault.channel, fault.symbol) if fault.channel != CONNECTION else _ROOT
+        stream = (fault.channel, fault.symbol) if fault.channel != CONNECTION else ROOT
         finding = Finding(
             kind,
             fault.ts_recv,
@@ -139,8 +106,8 @@ class ConnectionStability:
             detail=f"expected {fault.expected}, found {fault.found}"[:200],
         )
         self._has_loss = self._has_loss or kind in _LOSSES
-        if kind in _LOSSES and self.of(stream).is_unheard:
-            explanation = self._explanation(stream, kind)
+        if kind in _LOSSES and self.triage.of(stream).is_unheard:
+            explanation = self.triage.explanation(stream, kind)
             if explanation is not None:
                 explanation.children += 1
             return
@@ -150,20 +117,20 @@ class ConnectionStability:
             self._held[stream] = due, finding
             self.due = min(self.due, due)
         else:
-            self._strike(stream, finding)
+            self.triage.strike(stream, finding)
 
     def _late(self, stream: Stream) -> None:
         """A message came after ones that follow it: it was overtaken, and is not missing."""
         _, gap = self._held.pop(stream, (0, None))
         ts_effect = self._facts.frame.ts_recv if gap is None else gap.ts_effect
-        self._strike(
+        self.triage.strike(
             stream, Finding(AlertKind.REORDERING, ts_effect, "reordering", 1.0, 0.0, "messages")
         )
 
     def _repeated(self, stream: Stream) -> None:
         """A message came again."""
         ts_effect = self._facts.frame.ts_recv
-        self._strike(
+        self.triage.strike(
             stream, Finding(AlertKind.DUPLICATES, ts_effect, "duplicates", 1.0, 0.0, "messages")
         )
 
@@ -172,18 +139,18 @@ class ConnectionStability:
         for stream, (due, finding) in list(self._held.items()):
             if due <= now:
                 del self._held[stream]
-                self._strike(stream, finding)
+                self.triage.strike(stream, finding)
         self.due = min((due for due, _ in self._held.values()), default=_NEVER)
 
     # -- clocks --
 
     def asks_time(self, mono: int) -> None:
         """A request for the venue's time leaves."""
-        self.of(_ROOT).clock.asking_mono = mono
+        self.triage.of(ROOT).clock.asking_mono = mono
 
     def answered_time(self, received: int, told: ServerTime) -> None:
         """The request for the venue's time was answered."""
-        clock = self.of(_ROOT).clock
+        clock = self.triage.of(ROOT).clock
         sent, clock.asking_mono = clock.asking_mono, None
         if sent is not None:
             self.told_time(sent, received, told)
@@ -191,16 +158,16 @@ class ConnectionStability:
     def told_time(self, sent: int, received: int, told: ServerTime) -> None:
         """The venue told its time: we asked at `sent` and knew at `received`, monotonic ns."""
         frame = self._facts.frame
-        clock = self.of(_ROOT).clock
+        clock = self.triage.of(ROOT).clock
         departure = clock.told(sent, received, told, frame.ts_recv - frame.ts_mono)
         if clock.begins():
-            self.of(_POOL).relearn_latency()
+            self.triage.of(POOL).relearn_latency()
         if departure is None:
             return
         if departure.is_step:
-            self.of(_POOL).forget_latencies()
-        self._strike(
-            _ROOT,
+            self.triage.of(POOL).forget_latencies()
+        self.triage.strike(
+            ROOT,
             Finding(
                 AlertKind.CLOCK,
                 frame.ts_recv - departure.since_ns,
@@ -215,9 +182,9 @@ class ConnectionStability:
     def _follow_local_clock(self) -> None:
         """Look whether our producer's wall clock was set since the last tick."""
         frame = self._facts.frame
-        step = self.of(_ROOT).clock.tick(frame.ts_recv - frame.ts_mono)
+        step = self.triage.of(ROOT).clock.tick(frame.ts_recv - frame.ts_mono)
         if step:
-            self.of(_POOL).forget_latencies()
+            self.triage.of(POOL).forget_latencies()
             found = Finding(
                 AlertKind.LOCAL_CLOCK,
                 frame.ts_recv,
@@ -226,13 +193,13 @@ class ConnectionStability:
                 LOCAL_STEP_NS / _S,
                 "s",
             )
-            self._strike(_ROOT, found)
+            self.triage.strike(ROOT, found)
 
     # -- windows --
 
     def window(self, window_ns: int, *, is_blind: bool) -> ConnectionWindow:
         """Begin to close a window of all streams; the connection's own comes first."""
-        root = self.of(_ROOT)
+        root = self.triage.of(ROOT)
         if self.is_connected:
             root.open_ns += window_ns
         has_loss, self._has_loss = self._has_loss, False
@@ -250,10 +217,10 @@ class ConnectionStability:
     def close(self, second: StreamSecond, window: ConnectionWindow) -> StreamSecond:
         """Return the window of a stream with its judgement, after weighing what it shows."""
         stream = (second.channel, second.symbol)
-        health = self.of(stream)
+        health = self.triage.of(stream)
         judgement = health.judge(second, window)
         second = msgspec.structs.replace(second, **msgspec.structs.asdict(judgement))
-        if stream in (_ROOT, _POOL):
+        if stream in (ROOT, POOL):
             second = msgspec.structs.replace(
                 second,
                 clock_offset_ns=window.clock.offset_ns,
@@ -261,19 +228,19 @@ class ConnectionStability:
             )
         if window.is_blind:
             # What we did not see is no evidence, neither for nor against anybody.
-            if stream == _ROOT:
+            if stream == ROOT:
                 found = _state_finding(AlertKind.PIPELINE, second.ts, _waiting(second))
-                self._strike(stream, found)
+                self.triage.strike(stream, found)
             return second
-        if stream == _ROOT:
+        if stream == ROOT:
             self._silent_ns = window.silence_ns(second)
-        elif stream == _POOL:
+        elif stream == POOL:
             self._pool_silent_ns = window.silence_ns(second)
         shown: set[AlertKind] = set()
         if window.is_connected:
             for finding in findings(second, health, window):
                 shown.add(finding.kind)
-                self._strike(*self._placed(stream, finding))
+                self.triage.strike(*self._placed(stream, finding))
         else:
             # Nothing is shown of a stream without a socket, least of all that it is well again.
             shown.update(health.incidents.open)
@@ -282,8 +249,7 @@ class ConnectionStability:
             health.is_unheard = False
         is_whole = second.frames > 0 and second.live_ns >= second.window_ns
         health.unhealed_ns = 0 if is_whole else max(health.unhealed_ns - second.window_ns, 0)
-        for kind, incident in health.incidents.pass_time(second.window_ns, shown):
-            self._emit(Phase.RESOLVE, kind, stream, incident, detail="")
+        self.triage.pass_time(stream, second.window_ns, shown)
         return second
 
     def _placed(self, stream: Stream, finding: Finding) -> tuple[Stream, Finding]:
@@ -292,121 +258,16 @@ class ConnectionStability:
         Where no other symbol has spoken either, for longer than was ever seen, it is the market
         data that is missing; where not even heartbeats have come, it is the socket that is silent.
         """
-        is_own = AlertKind.STREAM_SILENCE in self.of(stream).incidents.open
+        is_own = AlertKind.STREAM_SILENCE in self.triage.of(stream).incidents.open
         is_stream = finding.kind is AlertKind.STREAM_SILENCE and not is_own
-        longest_ns = self.of(_POOL).rhythm.gaps.most() or 0
+        longest_ns = self.triage.of(POOL).rhythm.gaps.most() or 0
         if is_stream and self._pool_silent_ns >= max(longest_ns, LEAST_NS):
-            stream, finding = _POOL, msgspec.structs.replace(finding, kind=AlertKind.DATA_SILENCE)
-        is_new = AlertKind.SILENCE not in self.of(_ROOT).incidents.open
+            stream, finding = POOL, msgspec.structs.replace(finding, kind=AlertKind.DATA_SILENCE)
+        is_new = AlertKind.SILENCE not in self.triage.of(ROOT).incidents.open
         is_data = finding.kind is AlertKind.DATA_SILENCE and is_new
         if is_data and self._silent_ns >= finding.threshold * 1e9:
-            stream, finding = _ROOT, msgspec.structs.replace(finding, kind=AlertKind.SILENCE)
+            stream, finding = ROOT, msgspec.structs.replace(finding, kind=AlertKind.SILENCE)
         return stream, finding
-
-    # -- incidents --
-
-    def _strike(self, stream: Stream, finding: Finding) -> None:
-        health = self.of(stream)
-        if health.incidents.strike(finding):
-            self._expect_losses(stream, finding.kind)
-            return
-        explanation = self._explanation(stream, finding.kind)
-        if explanation is not None:
-            explanation.children += 1
-            is_own = finding.kind in (AlertKind.STREAM_SILENCE, AlertKind.BOOK_DOWN)
-            if finding.kind in PARENTS or (is_own and self._outage() is None):
-                # What is open again and brings nothing is not well again; nor is a symbol of which
-                # a channel is still silent, or what has taken a book that is not back. A connection
-                # is, whatever a single symbol does.
-                explanation.clean_ns = 0
-            return
-        if health.unhealed_ns > 0 and finding.kind in _HEALING:
-            return
-        is_settling = self.of(_ROOT).open_ns < SETTLING_NS
-        if is_settling and finding.kind in _FOLLOWING_AN_OPENING:
-            return
-        facts = self._facts
-        channel, symbol = stream
-        address = facts.address
-        source = f"{address.exchange}/{address.shard}/{address.line}"
-        # One frame opens one incident of a kind and stream.
-        origin = f"{address.epoch}-{facts.number}"
-        name = finding.kind.name.lower()
-        incident = Incident(
-            alert_id="/".join(filter(None, (name, source, channel, symbol, origin))),
-            ts_effect=min(finding.ts_effect, facts.frame.ts_recv),
-            ts_detected=facts.frame.ts_recv,
-            metric=finding.metric,
-            threshold=finding.threshold,
-            unit=finding.unit,
-            worst=finding.value,
-        )
-        health.incidents.open[finding.kind] = incident
-        self._expect_losses(stream, finding.kind)
-        self._emit(Phase.OPEN, finding.kind, stream, incident, detail=finding.detail)
-
-    def _explanation(self, stream: Stream, kind: AlertKind) -> Incident | None:
-        """Return the open incident that one of this kind and stream would be part of."""
-        outage = self._outage() or self._silence(stream[1])
-        if outage is not None:
-            return outage
-        for place in (stream, _ROOT):
-            for cause, incident in self.of(place).incidents.open.items():
-                if cause in EXPLAINED.get(kind, ()):
-                    return incident
-        return None
-
-    def _outage(self) -> Incident | None:
-        """Return the open incident of the connection that all its streams are part of."""
-        for parent in (_ROOT, _POOL):
-            known = self.health.get(parent)
-            incident = known.incidents.explains() if known is not None else None
-            if incident is not None:
-                return incident
-        return None
-
-    def _silence(self, symbol: str) -> Incident | None:
-        """Return the open silence of a symbol, of whichever channel it is."""
-        for channel in (BOOK, TRADES) if symbol else ():
-            known = self.health.get((channel, symbol))
-            incident = known.incidents.open.get(AlertKind.STREAM_SILENCE) if known else None
-            if incident is not None:
-                return incident
-        return None
-
-    def _expect_losses(self, stream: Stream, kind: AlertKind) -> None:
-        """Note which streams are without messages: what they lose meanwhile shows afterwards."""
-        if kind in PARENTS:
-            broken = list(self.health)
-        elif kind is AlertKind.STREAM_SILENCE:
-            broken = [(BOOK, stream[1]), (TRADES, stream[1])]
-        else:
-            return
-        for each in broken:
-            health = self.of(each)
-            health.is_unheard = True
-            if each[0] == BOOK:
-                health.unhealed_ns = HEALING_NS
-
-    def _emit(
-        self,
-        phase: Phase,
-        kind: AlertKind,
-        stream: Stream,
-        incident: Incident,
-        *,
-        detail: str,
-    ) -> None:
-        facts = self._facts
-        facts.alerts.append(
-            incident_alert(
-                *(phase, kind, incident),
-                stream=stream,
-                origin=(facts.number, facts.next_index()),
-                ts=facts.frame.ts_recv,
-                detail=detail,
-            )
-        )
 
     def _forget_held(self) -> None:
         """Give up on gaps that the end of the socket explains."""

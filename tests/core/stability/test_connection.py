@@ -182,7 +182,7 @@ def test_silence_of_all_is_told_as_such_by_the_symbol_whose_rhythm_is_the_denses
     wire: Wire,
 ) -> None:
     """An outage before has taught all symbols together a longer gap than one of them has."""
-    pool = wire.pipeline._stability.of(("data", ""))
+    pool = wire.pipeline._stability.triage.of(("data", ""))
     pool.rhythm.gaps.buckets[-1] = 3 * NS
     assert pool.rhythm.limit_ns(is_pooled=True) == 12 * NS
     wire.quiet = set(SYMBOLS)
@@ -215,7 +215,7 @@ def test_book_that_we_fetch_is_no_sign_of_life_of_a_silent_symbol() -> None:
     """It neither ends the silence nor becomes a part of the rhythm."""
     wire = Wire("binance")
     wire.live(LEARNED_S)
-    rhythm = wire.pipeline._stability.of(("book", "SOL_USDC")).rhythm
+    rhythm = wire.pipeline._stability.triage.of(("book", "SOL_USDC")).rhythm
     longest_ns = rhythm.gaps.most()
     assert longest_ns is not None
     wire.quiet = {"SOL_USDC"}
@@ -559,7 +559,7 @@ def test_jitter_that_comes_and_goes_does_not_become_usual(wire: Wire) -> None:
         wire.live(25)
         wire.spread_ms = 20
         wire.live(20)
-    usual = wire.pipeline._stability.of(("data", "")).usual_jitter.value
+    usual = wire.pipeline._stability.triage.of(("data", "")).usual_jitter.value
 
     kinds = [(a.phase, a.kind) for a in wire.alerts if a.kind is AlertKind.JITTER]
     assert kinds == [(OPEN, AlertKind.JITTER), (RESOLVE, AlertKind.JITTER)] * 20
