@@ -13,7 +13,7 @@ from dataclasses import dataclass, field, fields
 from random import Random
 from typing import ClassVar
 
-from simulator.clock import MACHINE, Clock
+from simulator.clock import Clock
 from simulator.connection import Connection
 from simulator.wire import BINARY, TEXT, Frame, message
 
@@ -31,7 +31,7 @@ class Entry:
     channel: str | None = None  # book, trades or ticker; None: all
     connection: str | None = None
     peer: str | None = None
-    clock: Clock = field(default=MACHINE, repr=False)  # not part of the line
+    clock: Clock = field(default_factory=Clock, repr=False)  # not part of the line
     start_ns: int = 0
     end_ns: int | None = None  # None: still active
     first_ns: int | None = None  # when the first frame was touched; None: none was
@@ -41,12 +41,12 @@ class Entry:
 
     def __post_init__(self) -> None:
         """Begin now, unless told when."""
-        self.start_ns = self.start_ns or self.clock.time_ns()
+        self.start_ns = self.start_ns or self.clock.true_ns()
 
     def touch(self, frame: Frame) -> None:
         """Note a frame that was touched."""
         if self.first_ns is None:
-            self.first_ns = self.clock.time_ns()
+            self.first_ns = self.clock.true_ns()
         self.affected_count += 1
         if len(self.affected) < AFFECTED_MAX:
             self.affected.append(

@@ -44,15 +44,19 @@ FRAME_FAULTS: dict[str, type[FrameFault]] = {
     "corrupt_checksum": CorruptChecksum,
 }
 SOCKET_KINDS = ("disconnect", "half_open", "delay", "garbage", *FRAME_FAULTS)
-VENUE_KINDS = ("refuse", "http_429", "shutdown")
+VENUE_KINDS = ("refuse", "http_429", "shutdown", "clock_step")
 PRICE_KINDS = ("frozen_price", "price_offset")
 KINDS = (*SOCKET_KINDS, *VENUE_KINDS, *PRICE_KINDS)
+RANDOM_KINDS = tuple(kind for kind in KINDS if kind != "clock_step")
+"""Times that go back put what is told by them alone out of order, the truth among it: a clock is
+set only where that is asked for."""
 CHANNELS = ("book", "trades", "ticker")
 CHECKSUM = ("kraken", "book")  # the venue and channel whose frames carry checksums
 DURATION_S_MAX = 3600.0
 COUNT_MAX = 100_000
 GARBAGE_BYTES_MAX = 64 << 20
 OFFSET_BP_MAX = 1000.0
+OFFSET_S_MAX = 3600.0
 
 End = Callable[[], Awaitable[None] | None]  # what ends a fault, at once or in a while
 Listen = Callable[[str, bool], Awaitable[None]]  # venue, whether its port is to be open
@@ -74,6 +78,7 @@ class Request:
         self.connection = body.get("connection")
         self.duration_s = number(body, "duration_s", 5.0, DURATION_S_MAX)
         self.delay_s = number(body, "delay_s", 0.5, DURATION_S_MAX)
+        self.offset_s = number(body, "offset_s", 0.5, OFFSET_S_MAX, least=-OFFSET_S_MAX)
         self.offset_bp = number(body, "offset_bp", 30.0, OFFSET_BP_MAX, least=-OFFSET_BP_MAX)
         default = 0 if self.kind == "silence" else 1
         self.count = int(number(body, "count", default, COUNT_MAX))
@@ -160,11 +165,13 @@ class Injector:
             until = asyncio.get_running_loop().time() + request.duration_s
             venue.too_many_until = max(venue.too_many_until, until)
             self._begin(entry, request.duration_s, lambda: None)
+        elif request.kind == "clock_step":
+            self._refuse_twice(request, f"the clock of {venue.name} is wrong already")
+            entry.parameters["offset_s"] = request.offset_s
+            venue.clock.set_wrong(offset_s=request.offset_s)
+            self._begin(entry, request.duration_s, venue.clock.set_wrong)
         elif request.kind == "refuse":
-            if any(
-                each.kind == "refuse" and each.venue == venue.name for each in self._active.values()
-            ):
-                raise InjectionError(f"{venue.name} refuses connections already")
+            self._refuse_twice(request, f"{venue.name} refuses connections already")
             # Sockets that are open would hide a closed port.
             entry.parameters["disconnected"] = list(venue.connections)
             self._run(self._listen(venue.name, False))
@@ -176,6 +183,13 @@ class Injector:
             for connection in venue.connections.values():
                 venue.announce(connection)
             self._begin(entry, request.duration_s, lambda: self._close_sockets(venue))
+
+    def _refuse_twice(self, request: Request, why: str) -> None:
+        if any(
+            each.kind == request.kind and each.venue == request.venue.name
+            for each in self._active.values()
+        ):
+            raise InjectionError(why)
 
     def _close_sockets(self, venue: Venue) -> None:
         for connection in list(venue.connections.values()):
@@ -291,7 +305,7 @@ class Injector:
 
     def _record(self, number: int) -> None:
         entry = self._active.pop(number)
-        entry.end_ns = max(entry.start_ns, entry.clock.time_ns())
+        entry.end_ns = max(entry.start_ns, entry.clock.true_ns())
         with self._file.open("a") as file:
             file.write(json.dumps(entry.as_dict(), separators=(",", ":")) + "\n")
 
@@ -303,9 +317,10 @@ class Injector:
     # The random schedule
 
     async def follow_schedule(self, faults_per_minute: float, kinds: tuple[str, ...]) -> None:
-        """Inject random faults at a mean rate until cancelled; `kinds` empty means all."""
+        """Inject random faults at a mean rate until cancelled; `kinds` empty means all but a
+        clock that is set."""
         draw = self._random
-        possible = possible_kinds(kinds or KINDS, self._venues)
+        possible = possible_kinds(kinds or RANDOM_KINDS, self._venues)
         while True:
             await asyncio.sleep(draw.expovariate(faults_per_minute / 60))
             body = self.random_request(possible)

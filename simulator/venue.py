@@ -17,7 +17,7 @@ from typing import ClassVar
 
 from aiohttp import WSCloseCode, WSMsgType, web
 
-from simulator.clock import MACHINE, Clock
+from simulator.clock import Clock
 from simulator.connection import Connection
 from simulator.instruments import catalogue
 from simulator.market import Market, Trade
@@ -96,11 +96,11 @@ class Venue(ABC):
         own: VenueSettings,
         truth: Truth,
         prices: FairPrices,
-        clock: Clock = MACHINE,
+        clock: Clock | None = None,
     ) -> None:
         """List the instruments and continue the numbering and the prices that the truth holds."""
         self.truth = truth
-        self.clock = clock
+        self.clock = clock or Clock()
         self.prices = prices
         self.activity = 1.0  # multiplies the rates of all markets
         self.market_settings: MarketSettings = settings.market

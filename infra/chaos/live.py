@@ -12,7 +12,7 @@ every stage took. Which frame showed an effect first is read from the raw log af
 import asyncio
 import contextlib
 import time
-from collections.abc import AsyncIterator, Callable, Sequence
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from pathlib import Path
 from random import Random
 from typing import Any, Final, Self
@@ -61,10 +61,15 @@ Connection = tuple[str, str]
 
 
 class Alerts:
-    """Everything on the topic `alerts`, as it comes; `ts` is when Kafka had it."""
+    """Everything on the topic `alerts`, as it comes; `ts` is when Kafka had it.
 
-    def __init__(self) -> None:
+    What venues are accused of beside one another counts to the connection in `shards` that carries
+    the symbol.
+    """
+
+    def __init__(self, shards: Mapping[Connection, Shard]) -> None:
         self.seen: list[Observed] = []
+        self._shards = shards
         self._open: dict[str, Connection] = {}
         self._known: set[tuple[str, Phase]] = set()
         self._changed = asyncio.Event()
@@ -88,9 +93,22 @@ class Alerts:
         async for record in consumer:
             batch = decode_events("alerts", record.value)
             assert isinstance(batch, AlertBatch)
-            connection = batch.header.address.exchange, batch.header.address.shard
+            address = batch.header.address
             for alert in batch.alerts:
+                connection = self._connection(address.exchange, address.shard, alert.symbol)
                 self._take(connection, alert, record.timestamp * _NS_PER_MS)
+
+    def _connection(self, exchange: str, shard: str, symbol: str) -> Connection:
+        if (exchange, shard) in self._shards:
+            return exchange, shard
+        return next(
+            (
+                connection
+                for connection, planned in self._shards.items()
+                if connection[0] == exchange and symbol in planned.symbols
+            ),
+            (exchange, shard),
+        )
 
     def _take(self, connection: Connection, alert: Alert, ts: int) -> None:
         if (alert.alert_id, alert.phase) in self._known:
@@ -109,8 +127,8 @@ class LivePipeline:
     """Everything that runs; use it as an asynchronous context."""
 
     def __init__(self, folder: Path, *, seed: int, told: Callable[[str], None]) -> None:
-        self.alerts = Alerts()
         self.shards: dict[Connection, Shard] = {}
+        self.alerts = Alerts(self.shards)
         self.random = Random(f"{seed}:live")
         # A broker that comes back is to be found where it was.
         self.kafka = KafkaServer(folder / "kafka", free_port())
@@ -195,6 +213,16 @@ class LivePipeline:
             yield consumer
         finally:
             await consumer.stop()
+
+    def compared(self) -> dict[str, dict[str, tuple[Connection, str]]]:
+        """Return the instruments that all venues have: by name and exchange, connection and
+        symbol."""
+        found: dict[str, dict[str, tuple[Connection, str]]] = {}
+        for connection, shard in self.shards.items():
+            for symbol in shard.symbols:
+                instrument = exchanges()[connection[0]].instrument(symbol)
+                found.setdefault(instrument, {})[connection[0]] = connection, symbol
+        return {name: own for name, own in found.items() if len(own) == len(self.proxies)}
 
     # -- the simulator --
 

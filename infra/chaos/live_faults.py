@@ -28,6 +28,7 @@ TOUCH_S: Final = 60.0
 
 Act = Callable[[LivePipeline, Connection, Injection], Awaitable[None]]
 ActOnAll = Callable[[LivePipeline], Awaitable[None]]
+ActOnVenue = Callable[[LivePipeline, str], Awaitable[None]]
 
 
 class LiveFault(msgspec.Struct, frozen=True):
@@ -40,6 +41,21 @@ class LiveFault(msgspec.Struct, frozen=True):
     channels: tuple[str, ...]
     act: Act
     is_of_symbol: bool = False
+
+    @property
+    def name(self) -> str:
+        """Return class and variant."""
+        return f"{self.fault} {self.variant}"
+
+
+class VenueFault(msgspec.Struct, frozen=True):
+    """A fault of a whole venue: every connection of it is to see it."""
+
+    fault: str
+    variant: str
+    exchanges: tuple[str, ...]
+    kind: AlertKind
+    act: ActOnVenue
 
     @property
     def name(self) -> str:
@@ -191,6 +207,36 @@ async def noise(live: LivePipeline, connection: Connection, injection: Injection
     route.down.extra = None
 
 
+# -- prices and clocks --
+
+
+async def frozen_price(live: LivePipeline, connection: Connection, injection: Injection) -> None:
+    """A symbol's best prices stand still, while its book and trades go on."""
+    await _mispriced(live, injection, kind="frozen_price", seconds=live.random.uniform(150, 240))
+
+
+async def price_offset(live: LivePipeline, connection: Connection, injection: Injection) -> None:
+    """A symbol is quoted and traded 30 basis points beside the price of other venues."""
+    bp, seconds = live.random.choice((-30.0, 30.0)), live.random.uniform(30.0, 60.0)
+    await _mispriced(live, injection, kind="price_offset", seconds=seconds, offset_bp=bp)
+
+
+async def _mispriced(
+    live: LivePipeline, injection: Injection, *, kind: str, seconds: float, **more: float
+) -> None:
+    body = {"venue": injection.exchange, "symbol": injection.symbol, "duration_s": seconds}
+    entry = await live.inject(kind=kind, **body, **more)
+    entry = await live.ended(entry["id"], seconds + 5.0)
+    injection.ts_effect = entry["start_ns"]
+
+
+async def clock_step(live: LivePipeline, exchange: str) -> None:
+    """The venue's clock is half a second wrong."""
+    offset_s = live.random.choice((-0.5, 0.5))
+    entry = await live.inject(kind="clock_step", venue=exchange, offset_s=offset_s, duration_s=40.0)
+    await live.ended(entry["id"], 45.0)
+
+
 # -- our own servers --
 
 
@@ -258,6 +304,12 @@ FAULTS: Final = (
     LiveFault("F11", "storm", ALL, _K.DISCONNECTED, ROOT, storm),
     LiveFault("F14", "unreadable", ALL, _K.SCHEMA, ROOT, unreadable),
 )
+PRICE_FAULTS: Final = (
+    LiveFault("F12", "frozen price", ALL, _K.FROZEN_PRICE, ("book",), frozen_price, True),
+    LiveFault("F12", "offset", ALL, _K.DIVERGENCE, ("book",), price_offset, True),
+)
+"""They show only beside other venues that are well."""
+VENUE_FAULTS: Final = (VenueFault("F13", "step", ALL, _K.CLOCK, clock_step),)
 SERVER_FAULTS: Final = (
     ServerFault("F10", "slow Kafka", slow_kafka),
     ServerFault("F15", "broker", broker),
@@ -266,35 +318,41 @@ SERVER_FAULTS: Final = (
 
 
 def injection_of(
-    live: LivePipeline, fault: LiveFault, connection: Connection, number: int
+    live: LivePipeline, fault: LiveFault, connection: Connection, number: int, symbol: str = ""
 ) -> Injection:
-    """Return the ledger's entry of a fault that begins now."""
-    symbol = live.random.choice(live.shards[connection].symbols) if fault.is_of_symbol else ""
-    return Injection(
-        id=number,
-        fault=fault.fault,
-        variant=fault.variant,
-        exchange=connection[0],
-        shard=connection[1],
-        channels=fault.channels,
-        symbol=symbol,
-        target=Target((fault.kind,), fault.channels, symbol),
-        ts_start=time.time_ns(),
-    )
+    """Return the ledger's entry of a fault that begins now, of `symbol` or of one that is drawn."""
+    if fault.is_of_symbol:
+        symbol = symbol or live.random.choice(live.shards[connection].symbols)
+    target = Target((fault.kind,), fault.channels, symbol)
+    return _entry(fault, connection, number, target, time.time_ns())
 
 
-def injection_of_server(fault: ServerFault, connection: Connection, number: int) -> Injection:
-    """Return one connection's entry of a fault of our servers that begins now."""
+def injection_of_all(
+    fault: VenueFault | ServerFault, connection: Connection, number: int
+) -> Injection:
+    """Return one connection's entry of a fault of its venue, or of our servers, that begins now."""
     now = time.time_ns()
+    kind = fault.kind if isinstance(fault, VenueFault) else AlertKind.PIPELINE
+    entry = _entry(fault, connection, number, Target((kind,), ROOT), now)
+    entry.ts_effect = now
+    return entry
+
+
+def _entry(
+    fault: LiveFault | VenueFault | ServerFault,
+    connection: Connection,
+    number: int,
+    target: Target,
+    now: int,
+) -> Injection:
     return Injection(
         id=number,
         fault=fault.fault,
         variant=fault.variant,
         exchange=connection[0],
         shard=connection[1],
-        channels=ROOT,
-        symbol="",
-        target=Target((AlertKind.PIPELINE,), ROOT),
+        channels=target.channels,
+        symbol=target.symbol,
+        target=target,
         ts_start=now,
-        ts_effect=now,
     )

@@ -54,22 +54,15 @@ class _Jumps(selectors.SelectSelector):
 
 
 class VirtualClock(Clock):
-    """The clocks of a machine in the virtual world; `offset_s` and `drift` make its day wrong.
-
-    `drift` is in seconds a second, from the moment at which it is set.
-    """
+    """The clocks of a machine in the virtual world."""
 
     def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
+        super().__init__()
         self._loop = loop
-        self._offset_s = 0.0
-        self._drift = 0.0
-        self._drifts_from = 0.0
 
-    def time_ns(self) -> int:
-        """Return the time of day that this machine believes in, ns since the epoch."""
-        now = self._loop.time()
-        wrong = self._offset_s + self._drift * (now - self._drifts_from)
-        return STARTED_NS + round((now + wrong) * _NS_PER_S)
+    def true_ns(self) -> int:
+        """Return the time of day, ns since the epoch."""
+        return STARTED_NS + round(self._loop.time() * _NS_PER_S)
 
     def mono_ns(self) -> int:
         """Return the monotonic clock, ns."""
@@ -78,11 +71,6 @@ class VirtualClock(Clock):
     def monotonic(self) -> float:
         """Return the monotonic clock, s."""
         return self._loop.time()
-
-    def set_wrong(self, *, offset_s: float = 0.0, drift: float = 0.0) -> None:
-        """Step the time of day to `offset_s` from the truth, and let it drift from there."""
-        self._offset_s, self._drift = offset_s, drift
-        self._drifts_from = self._loop.time()
 
 
 def run(coroutine: Coroutine[Any, Any, _T], loop: VirtualLoop) -> _T:

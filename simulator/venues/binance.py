@@ -11,7 +11,7 @@ from typing import ClassVar
 
 from aiohttp import WSCloseCode, WSMsgType, web
 
-from simulator.clock import MACHINE, Clock
+from simulator.clock import Clock
 from simulator.connection import Connection
 from simulator.market import Market
 from simulator.prices import FairPrices
@@ -57,7 +57,7 @@ class Binance(Venue):
         own: BinanceSettings,
         truth: Truth,
         prices: FairPrices,
-        clock: Clock = MACHINE,
+        clock: Clock | None = None,
     ) -> None:
         """Continue each market's update, trade and aggregate ids."""
         self._limits = own

@@ -11,7 +11,7 @@ from typing import ClassVar
 
 from aiohttp import WSCloseCode, web
 
-from simulator.clock import MACHINE, Clock
+from simulator.clock import Clock
 from simulator.connection import Connection
 from simulator.market import Market, Trade
 from simulator.prices import FairPrices
@@ -80,7 +80,7 @@ class Deribit(Venue):
         own: DeribitSettings,
         truth: Truth,
         prices: FairPrices,
-        clock: Clock = MACHINE,
+        clock: Clock | None = None,
     ) -> None:
         """Continue the counters of every market that the folder has ever held."""
         self._limits = own

@@ -8,7 +8,7 @@ from typing import ClassVar
 
 from aiohttp import WSCloseCode, web
 
-from simulator.clock import MACHINE, Clock
+from simulator.clock import Clock
 from simulator.connection import Connection
 from simulator.market import Market
 from simulator.prices import FairPrices
@@ -49,7 +49,7 @@ class Kraken(Venue):
         own: KrakenSettings,
         truth: Truth,
         prices: FairPrices,
-        clock: Clock = MACHINE,
+        clock: Clock | None = None,
     ) -> None:
         """Continue each pair's trade ids; time numbers the books."""
         self._limits = own

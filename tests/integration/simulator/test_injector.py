@@ -314,6 +314,31 @@ async def test_http_429_meets_rest_and_handshakes_for_its_time(tmp_path: Path) -
     assert refused.value.status == 429
 
 
+async def test_clock_of_a_venue_is_wrong_for_its_time_and_no_other(tmp_path: Path) -> None:
+    async def ahead_s(venue: str, path: str) -> float:
+        sent = time.time()
+        told = await world.get(world.rest(venue) + path)
+        middle = (sent + time.time()) / 2
+        known: float = told["serverTime"] if venue == "binance" else told["usOut"] / 1000
+        return known / 1000 - middle
+
+    binance, deribit = ("binance", "/time"), ("deribit", "/public/get_time")
+    async with simulating(tmp_path) as world:
+        entry = await world.inject(kind="clock_step", venue="binance", offset_s=-7, duration_s=1)
+        during = [await ahead_s(*each) for each in (binance, deribit)]
+        with pytest.raises(AssertionError, match="wrong already"):
+            await world.inject(kind="clock_step", venue="binance")
+        ended = await world.ended(entry["id"])
+        after = await ahead_s(*binance)
+
+    assert entry["parameters"] == {"duration_s": 1, "offset_s": -7}
+    assert abs(during[0] + 7) < 0.5
+    assert abs(during[1]) < 0.5
+    assert abs(after) < 0.5
+    # The ledger keeps the true time.
+    assert abs(ended["end_ns"] - ended["start_ns"] - 1e9) < 0.5e9
+
+
 @pytest.mark.parametrize(
     "variant", ["invalid_json", "truncated", "nested", "binary", "huge", "not_a_number"]
 )
