@@ -8,8 +8,6 @@ folder that holds them first on `sys.path` of its own process and of no other; s
 import sys
 from pathlib import Path
 
-__version__ = "0.1.0"
-
 
 def application_folder() -> Path:
     """Return the folder that holds `core` and its siblings: in a wheel, or a checkout."""

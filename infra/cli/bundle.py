@@ -15,7 +15,7 @@ import msgspec
 from infra.cli.failures import Failure, require_topics
 from infra.cli.incident_text import incident_text
 from infra.runtime.settings import Settings
-from streamgauge import __version__
+from infra.version import VERSION
 
 if TYPE_CHECKING:
     from processors.bundle import Bundle, Recomputed
@@ -103,7 +103,7 @@ def _make(settings: Settings, alert_id: str, output: Path | None, *, as_json: bo
     from processors.capture import Capture, CaptureError
 
     try:
-        bundle = asyncio.run(Capture(settings, version=__version__).take(alert_id))
+        bundle = asyncio.run(Capture(settings, version=VERSION).take(alert_id))
     except CaptureError as error:
         raise Failure(str(error), "`SELECT alert_id FROM incidents` lists them.") from error
     recomputed = recompute(bundle)
@@ -130,7 +130,7 @@ async def _follow(settings: Settings, folder: Path, bytes_max: int) -> None:
 
     await require_topics(settings, [event_topic(ALERTS, settings.topics.prefix)])
     async with Runtime("bundle", settings.runtime) as runtime:
-        capture = Capture(settings, version=__version__)
+        capture = Capture(settings, version=VERSION)
         bundler = Bundler(
             settings, runtime, folder, bytes_max=bytes_max, capture=capture, derive=derived
         )
@@ -157,8 +157,8 @@ def _verify(file: Path, *, as_json: bool) -> None:
         for name in sorted(members.keys() | again.keys())
         if members.get(name) != again.get(name)
     ]
-    if found and bundle.about.streamgauge != __version__:
-        found.append(f"it was made by version {bundle.about.streamgauge}, this is {__version__}")
+    if found and bundle.about.streamgauge != VERSION:
+        found.append(f"it was made by version {bundle.about.streamgauge}, this is {VERSION}")
     _say(bundle, file, found, size=file.stat().st_size, as_json=as_json)
 
 

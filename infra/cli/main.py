@@ -21,7 +21,7 @@ from infra.runtime.settings.reading import (
     load,
 )
 from infra.runtime.settings.sections import Settings
-from streamgauge import __version__
+from infra.version import VERSION
 
 COMMANDS: Final = {
     "run": ("infra.cli.run", "Run the whole pipeline on this machine."),
@@ -120,7 +120,7 @@ class Commands(click.Group):
     metavar="KEY=VALUE",
     help="Override one setting, as in --set sink.block_rows=1000; may be repeated.",
 )
-@click.version_option(__version__, message="%(prog)s %(version)s")
+@click.version_option(VERSION, message="%(prog)s %(version)s")
 @click.pass_context
 def command(ctx: click.Context, config: str | None, overrides: tuple[str, ...]) -> None:
     """Record crypto market data, measure how far to trust it, and ask for it in SQL.

@@ -13,7 +13,7 @@ import msgspec
 from infra.cli.database import database
 from infra.cli.failures import Failure
 from infra.runtime.settings import Settings
-from streamgauge import __version__
+from infra.version import VERSION
 
 
 class Day(click.ParamType):
@@ -73,7 +73,7 @@ def command(
         wanted = day or last_day(client)
         if wanted is None:
             raise Failure("nothing is recorded yet", "`streamgauge run --seconds 60` does.")
-        found = read_day(client, wanted, version=__version__)
+        found = read_day(client, wanted, version=VERSION)
     if as_text:
         click.echo(text(found), nl=False)
     elif as_json:

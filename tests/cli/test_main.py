@@ -15,7 +15,7 @@ from infra.cli import main
 from infra.cli.failures import Failure
 from infra.local.process import free_port
 from infra.runtime.settings import Settings, SettingsError
-from streamgauge import __version__
+from infra.version import VERSION
 
 SLOW_TO_LOAD: Final = (
     *("aiohttp", "aiokafka", "asyncio", "chdb", "clickhouse_connect", "fastavro", "faust"),
@@ -73,7 +73,7 @@ def test_help_lists_every_subcommand() -> None:
 
 
 def test_version_is_that_of_the_launcher() -> None:
-    assert call("--version").output.strip().endswith(__version__)
+    assert call("--version").output.strip().endswith(VERSION)
 
 
 def test_no_subcommand_and_an_unknown_one_are_wrong_usage() -> None:
