@@ -95,12 +95,14 @@ class TickStatus(msgspec.Struct, frozen=True, omit_defaults=True):
 
     `queue_frames` wait to be acknowledged by Kafka, the oldest since `queue_age_ns`. `paused_ns`
     is how long the socket was not read because that queue was full. `connected` is the socket.
+    `late_ns` is how much later than planned the producer got to say so.
     """
 
     connected: bool
     queue_frames: Count = 0
     queue_age_ns: Count = 0
     paused_ns: Count = 0
+    late_ns: Count = 0
 
 
 class CloseReason(msgspec.Struct, frozen=True, omit_defaults=True):

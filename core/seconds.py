@@ -20,6 +20,8 @@ from core.sync import BookSync
 
 BLIND_AGE_NS: Final = 5_000_000_000
 """Frames that wait for Kafka for longer say nothing of the exchange any more."""
+LATE_NS: Final = 50_000_000
+"""A producer that is later than this with its tick was too busy to stamp messages as they came."""
 _NO_STATUS: Final = TickStatus(connected=False)
 SCHEMA: Final = "schema"
 """The channel of the checkpoint in which it stands which fields messages have."""
@@ -90,7 +92,11 @@ class Seconds:
             stability.follow(connected=status.connected)
         self.connection.decode_errors = facts.window_decode_errors
         facts.close_window()
-        window = stability.window(window_ns, is_blind=status is not None and _is_blind(status))
+        window = stability.window(
+            window_ns,
+            is_blind=status is not None and _is_blind(status),
+            is_late=status is not None and status.late_ns >= LATE_NS,
+        )
         self._close(self.connection, window, window_ns, None, status)
         self._close(self.data, window, window_ns, None)
         for instrument in self._instruments.by_symbol.values():

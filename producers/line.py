@@ -342,6 +342,7 @@ class Line:
                 queue_frames=recorder.queue_frames,
                 queue_age_ns=recorder.queue_age_ns(mono),
                 paused_ns=paused_ns,
+                late_ns=round(late * _NS_PER_S),
             )
             payload = msgspec.json.encode(status)
             recorder.add(Frame(FrameKind.TICK, wall, mono, "", payload))

@@ -197,7 +197,7 @@ class ConnectionStability:
 
     # -- windows --
 
-    def window(self, window_ns: int, *, is_blind: bool) -> ConnectionWindow:
+    def window(self, window_ns: int, *, is_blind: bool, is_late: bool = False) -> ConnectionWindow:
         """Begin to close a window of all streams; the connection's own comes first."""
         root = self.triage.of(ROOT)
         if self.is_connected:
@@ -212,6 +212,7 @@ class ConnectionStability:
             root.open_ns,
             has_loss,
             root.clock.read(frame.ts_mono, frame.ts_recv),
+            is_late=is_late,
         )
 
     def close(self, second: StreamSecond, window: ConnectionWindow) -> StreamSecond:

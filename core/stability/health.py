@@ -51,7 +51,8 @@ class ConnectionWindow(msgspec.Struct, frozen=True):
     """What was true of the connection when the window closed.
 
     `open_ns` is how long the socket has been open, `is_blind` that our own producer was not able to
-    hand on all that came, `has_loss` that messages were found missing.
+    hand on all that came, `has_loss` that messages were found missing, `is_late` that it was too
+    busy to stamp what came.
     """
 
     is_connected: bool
@@ -60,6 +61,7 @@ class ConnectionWindow(msgspec.Struct, frozen=True):
     open_ns: int
     has_loss: bool = False
     clock: ClockReading = ClockReading()
+    is_late: bool = False
 
     def silence_ns(self, second: StreamSecond) -> int:
         """Return how long a stream has been silent; at most since the socket was opened."""
@@ -171,7 +173,8 @@ class StreamHealth(msgspec.Struct, array_like=True):
                 is_pooled=second.channel in POOLED,
                 has_loss=connection.has_loss or self._is_made_anew(second),
             )
-        self._remember_latency(second, connection.clock.correction_ns)
+        if not connection.is_late:
+            self._remember_latency(second, connection.clock.correction_ns)
 
     def _is_made_anew(self, second: StreamSecond) -> bool:
         """Say whether a book was not LIVE throughout: what is silent then may be our asking."""

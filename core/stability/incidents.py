@@ -51,7 +51,8 @@ EXPLAINED: Final[Mapping[AlertKind, frozenset[AlertKind]]] = {
     AlertKind.REORDERING: frozenset({AlertKind.GAP, AlertKind.SCHEMA}),
     AlertKind.DUPLICATES: frozenset({AlertKind.REORDERING}),
     AlertKind.CHECKSUM: frozenset({AlertKind.SCHEMA}),
-    AlertKind.LATENCY: frozenset({AlertKind.CLOCK, AlertKind.LOCAL_CLOCK}),
+    AlertKind.LATENCY: frozenset({AlertKind.CLOCK, AlertKind.LOCAL_CLOCK, AlertKind.JITTER}),
+    AlertKind.JITTER: frozenset({AlertKind.LATENCY}),
     AlertKind.DIVERGENCE: frozenset({AlertKind.FROZEN_PRICE}),
     AlertKind.FROZEN_PRICE: frozenset({AlertKind.DIVERGENCE}),
     AlertKind.BOOK_DOWN: frozenset(
@@ -66,7 +67,8 @@ EXPLAINED: Final[Mapping[AlertKind, frozenset[AlertKind]]] = {
 }
 """By which open incidents of the same stream, or of the connection, a kind is explained: a change
 that cannot be read is missing next, one that was overtaken may have been thought missing or
-repeated, and latency is the difference of two clocks."""
+repeated, latency is the difference of two clocks, and a way that is worse is so in both
+measures."""
 SEVERITIES: Final[Mapping[AlertKind, Severity]] = {
     AlertKind.DISCONNECTED: Severity.CRITICAL,
     AlertKind.SILENCE: Severity.CRITICAL,

@@ -275,11 +275,11 @@ class LivePipeline:
 
         `ts_effect` of these is when the venue touched the first frame; what shows it is the next
         frame of the stream that arrives. None where the book was just being renewed: then nobody
-        could see anything.
+        could see anything. A silence (F1) shows when its first frame does not come.
         """
         sought: dict[str, list[Injection]] = {}
         for each in injections:
-            if each.ts_effect is not None and each.symbol and "connection" not in each.channels:
+            if each.ts_effect is not None and each.symbol and each.fault != "F1":
                 sought.setdefault(each.exchange, []).append(each)
         for exchange, own in sought.items():
             await self._first_effects(exchange, own)

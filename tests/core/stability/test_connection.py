@@ -390,6 +390,29 @@ def test_our_own_trouble_is_never_blamed_on_the_venue(wire: Wire) -> None:
     assert states == {StreamState.STABLE}
 
 
+def test_producer_that_is_late_itself_says_nothing_of_latency(wire: Wire) -> None:
+    """Concept 17. What it stamped late did not come late."""
+    wire.status = TickStatus(connected=True, late_ns=200_000_000)
+    wire.latency_ms, wire.spread_ms = 300, 250
+    assert wire.live(30) == []
+    wire.status = TickStatus(connected=True)
+
+    assert wire.live(5) == [(OPEN, AlertKind.LATENCY, "data", "")]
+
+
+def test_way_that_is_slower_and_varies_more_is_one_incident(wire: Wire) -> None:
+    wire.latency_ms, wire.spread_ms = 20, 250
+    found = wire.live(10)
+    wire.latency_ms = 400
+    found += wire.live(20)
+    wire.spread_ms = 5
+    after = wire.live(20)
+
+    assert found == [(OPEN, AlertKind.JITTER, "data", "")]
+    # What is still so without it is told by itself.
+    assert after == [(RESOLVE, AlertKind.JITTER, "data", ""), (OPEN, AlertKind.LATENCY, "data", "")]
+
+
 def test_unreadable_frames_are_one_incident_of_the_connection(wire: Wire) -> None:
     """Concept 29."""
     for _ in range(5):
