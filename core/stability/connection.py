@@ -23,6 +23,9 @@ from core.stability.triage import POOL, ROOT, Stream, Triage
 
 HOLD_NS: Final = 250_000_000
 """How long a gap may turn out to be a message that was overtaken."""
+TOGETHER_NS: Final = 250_000_000
+"""Where the last message of all came so soon after the last market data, both may have ended at
+once: a second later the socket has been silent for long enough too, or has not."""
 _NEVER: Final = 1 << 62
 _S: Final = 1_000_000_000
 _LOSSES: Final = frozenset({AlertKind.GAP, AlertKind.CHECKSUM})
@@ -241,7 +244,9 @@ class ConnectionStability:
         if window.is_connected:
             for finding in findings(second, health, window):
                 shown.add(finding.kind)
-                self.triage.strike(*self._placed(stream, finding))
+                placed = self._placed(stream, finding)
+                if placed is not None:
+                    self.triage.strike(*placed)
         else:
             # Nothing is shown of a stream without a socket, least of all that it is well again.
             shown.update(health.incidents.open)
@@ -253,8 +258,8 @@ class ConnectionStability:
         self.triage.pass_time(stream, second.window_ns, shown)
         return second
 
-    def _placed(self, stream: Stream, finding: Finding) -> tuple[Stream, Finding]:
-        """Return the evidence with the stream that it is about.
+    def _placed(self, stream: Stream, finding: Finding) -> tuple[Stream, Finding] | None:
+        """Return the evidence with the stream that it is about, None where the next tick will tell.
 
         Where no other symbol has spoken either, for longer than was ever seen, it is the market
         data that is missing; where not even heartbeats have come, it is the socket that is silent.
@@ -266,8 +271,11 @@ class ConnectionStability:
             stream, finding = POOL, msgspec.structs.replace(finding, kind=AlertKind.DATA_SILENCE)
         is_new = AlertKind.SILENCE not in self.triage.of(ROOT).incidents.open
         is_data = finding.kind is AlertKind.DATA_SILENCE and is_new
-        if is_data and self._silent_ns >= finding.threshold * 1e9:
+        if is_data and self._silent_ns >= finding.threshold * _S:
             stream, finding = ROOT, msgspec.structs.replace(finding, kind=AlertKind.SILENCE)
+        elif is_data and finding.value * _S - self._silent_ns <= TOGETHER_NS:
+            is_open = AlertKind.DATA_SILENCE in self.triage.of(POOL).incidents.open
+            return (stream, finding) if is_open else None
         return stream, finding
 
     def _forget_held(self) -> None:

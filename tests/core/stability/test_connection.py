@@ -500,6 +500,31 @@ def test_socket_that_the_venue_closes_after_a_silence_is_part_of_it(wire: Wire) 
     ]
 
 
+@pytest.mark.parametrize(("goes_on", "kind"), [(False, "SILENCE"), (True, "DATA_SILENCE")])
+def test_heartbeat_just_after_the_last_data_does_not_hide_what_is_silent(
+    wire: Wire, goes_on: bool, kind: str
+) -> None:
+    def tick() -> None:
+        wire.ms += 1000 - wire.ms % 1000
+        wire.add(FrameKind.TICK, msgspec.json.encode(wire.status))
+
+    heartbeat = b'{"jsonrpc":"2.0","method":"heartbeat","params":{"type":"heartbeat"}}'
+    wire.ms += 740
+    wire.speak("change", "ETH_USDC")
+    wire.ms += 30
+    wire.add(FrameKind.RECEIVED, heartbeat)
+    tick()
+    tick()
+    assert wire.alerts == []
+    for _ in range(3):
+        wire.ms += 500
+        if goes_on:
+            wire.add(FrameKind.RECEIVED, heartbeat)
+        tick()
+
+    assert [(a.phase, a.kind.name) for a in wire.alerts] == [(OPEN, kind)]
+
+
 def test_hole_that_an_outage_left_is_part_of_it_however_late_it_shows(wire: Wire) -> None:
     wire.quiet = set(SYMBOLS)
     wire.live(4)
