@@ -74,8 +74,8 @@ whole origin:
 end of this page are made. Two more take a time range, `since` and `until`, as parameters:
 `trades_quality` and `books_quality` have all columns of their table, with `state` and `score` of
 the second that the row is of (null where no second is known), `incident_ids` of the incidents that
-were open, and `is_clean`: the stream was stable, no incident was open, nothing is known against
-the row.
+were open (of its stream, its connection or its venue's price), and `is_clean`: the stream was
+stable, no incident was open, nothing is known against the row.
 
     SELECT * FROM trades_quality(since = '2026-11-28 08:00:00', until = '2026-11-28 09:00:00')
 

@@ -199,6 +199,25 @@ def test_book_of_a_venue_whose_price_is_in_doubt_is_not_clean(tables: Tables) ->
     assert [list(row["incident_ids"]) for row in rows] == [[], ["frozen"], []]
 
 
+def test_trade_at_a_price_in_doubt_is_not_clean(tables: Tables) -> None:
+    """Incidents of a venue's price are its book's; of all that is a book's they alone count."""
+    venue = {"shard": "X/USD", "line": "", "epoch": 0}
+    tables.seconds(0, 60, channel="trades")
+    tables.incident(20, 30, alert_id="frozen", kind="frozen_price", **venue)
+    tables.incident(30, 40, alert_id="divergent", kind="divergence", **venue)
+    tables.incident(40, 50, alert_id="other symbol", kind="divergence", symbol="Y", **venue)
+    tables.incident(40, 50, alert_id="other venue", kind="divergence", exchange="x", **venue)
+    tables.incident(40, 50, alert_id="other shard", channel="trades", shard="kraken-1")
+    tables.incident(40, 50, alert_id="of the book", channel="book")
+    for second in (10, 25, 35, 45):
+        tables.trade(second)
+
+    rows = tables.ask(f"SELECT * FROM trades_quality{RANGE} ORDER BY ts_recv")
+
+    assert [row["is_clean"] for row in rows] == [True, False, False, True]
+    assert [list(row["incident_ids"]) for row in rows] == [[], ["frozen"], ["divergent"], []]
+
+
 def test_books_of_the_largest_prices_have_a_mid_and_empty_ones_none(tables: Tables) -> None:
     tables.book(1, 10**20 - 2)
     tables.book(2, 100, ask_prices=[], ask_sizes=[])
