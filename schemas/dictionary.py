@@ -16,6 +16,7 @@ VIEWS: Final = {
     "quality_daily": "What each stream was worth on each day; nothing observed is null.",
     "incidents": "One row per incident.",
     "incident_costs": "How far off a book was that was held while it could not be kept.",
+    "lead_lag": "Of each instrument and two exchanges, whose price reaches us first.",
 }
 """What the views are that name their columns."""
 UNITS: Final = {
@@ -71,11 +72,11 @@ whole origin:
 [Queries](queries.md) has examples, and how to get from a row to the bytes it was made of.
 
 [Stability](stability.md) says what states, scores and alerts mean, and of what the views at the
-end of this page are made. Two more take a time range, `since` and `until`, as parameters:
-`trades_quality` and `books_quality` have all columns of their table, with `state` and `score` of
-the second that the row is of (null where no second is known), `incident_ids` of the incidents that
-were open (of its stream, its connection or its venue's price), and `is_clean`: the stream was
-stable, no incident was open, nothing is known against the row.
+end of this page are made. Three take a time range, `since` and `until`, as parameters: `lead_lag`,
+and two whose columns are those of a table and some more. `trades_quality` and `books_quality` add
+`state` and `score` of the second that the row is of (null where no second is known),
+`incident_ids` of the incidents that were open (of its stream, its connection or its venue's price),
+and `is_clean`: the stream was stable, no incident was open, nothing is known against the row.
 
     SELECT * FROM trades_quality(since = '2026-11-28 08:00:00', until = '2026-11-28 09:00:00')
 

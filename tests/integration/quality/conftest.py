@@ -1,6 +1,6 @@
 """A migrated database, and rows of it written by hand."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -58,6 +58,20 @@ class Tables:
         if resolved_s is not None:
             rows.append(row | {"phase": "resolve", "ts": at(resolved_s), "value": 4.0})
         self._insert("alerts", rows)
+
+    def mids(
+        self, exchange: str, first_s: int, mids: Sequence[float | None], **values: Any
+    ) -> None:
+        """Write a venue's mids of one second after the other; None where its book was not LIVE."""
+        row = {"symbol": "X", "instrument": "X/USD", "is_fresh": True} | values
+        seconds = enumerate(mids, int(at(first_s).timestamp()))
+        rows = [
+            row
+            | {"exchange": exchange, "number": second, "mid": mid}
+            | {"ts": datetime.fromtimestamp(second, UTC)}
+            for second, mid in seconds
+        ]
+        self._insert("venues_1s", rows)
 
     def ask(self, sql: str) -> list[dict[str, Any]]:
         """Return the rows of an answer, by column."""
