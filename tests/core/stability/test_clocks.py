@@ -13,8 +13,7 @@ from core.stability.alerts import AlertKind, Phase
 from core.stability.clocks import Clocks
 from core.stability.states import StreamState
 from tests.core.speakers import START_MS
-from tests.core.stability.test_connection import LEARNED_S, NS
-from tests.core.stability.wire import MS, Wire
+from tests.core.stability.wire import LEARNED_S, MS, NS, Wire
 
 OPEN = Phase.OPEN
 EVERY_S = 3

@@ -1,9 +1,6 @@
 """Incidents of a connection: what opens, what is part of what, and what resolves."""
 
-from copy import deepcopy
-
 import msgspec
-import pytest
 
 from core.events import Events, Fault, FaultKind
 from core.frames import Address, BatchBuilder, CloseReason, FrameBatch, FrameKind, TickStatus
@@ -11,27 +8,9 @@ from core.protocol import Shard
 from core.stability.alerts import AlertKind, Phase
 from core.stability.states import StreamState
 from tests.core.speakers import START_MS
-from tests.core.stability.wire import MS, SYMBOLS, Wire
+from tests.core.stability.wire import LEARNED_S, MS, NS, SYMBOLS, Wire
 
-NS = 1_000_000_000
-LEARNED_S = 320
-"""After this many seconds the rhythm of every stream is known."""
 OPEN, RESOLVE = Phase.OPEN, Phase.RESOLVE
-
-
-@pytest.fixture(scope="module")
-def learned() -> Wire:
-    """A connection on which everything has been well for long enough."""
-    made = Wire()
-    assert made.live(LEARNED_S) == []
-    assert set(made.states.values()) == {StreamState.STABLE}
-    return made
-
-
-@pytest.fixture
-def wire(learned: Wire) -> Wire:
-    """Return a copy of it."""
-    return deepcopy(learned)
 
 
 def test_clean_quarter_of_an_hour_raises_nothing(wire: Wire) -> None:
@@ -146,90 +125,6 @@ def test_socket_whose_end_is_not_in_the_log_is_a_lost_one(wire: Wire) -> None:
     ]
 
 
-def test_silence_without_a_single_frame_is_seen_by_the_ticks(wire: Wire) -> None:
-    """Concept 9: one missed beat is no alarm, and no frame at all is one within 5 s."""
-    silent_ms = wire.ms
-    wire.quiet = set(SYMBOLS)
-    assert wire.live(1) == []
-    wire.live(4)
-    wire.quiet = set()
-    wire.live(60)
-
-    opened, resolved = wire.alerts
-    assert opened.kind is resolved.kind is AlertKind.SILENCE
-    assert (opened.phase, resolved.phase) == (OPEN, RESOLVE)
-    assert opened.ts - opened.ts_effect <= 5 * NS
-    assert abs(opened.ts_effect - (START_MS + silent_ms) * MS) <= NS
-    assert resolved.children >= 1
-
-
-def test_silence_of_all_books_with_live_heartbeats_is_told_from_a_dead_socket(wire: Wire) -> None:
-    wire.quiet = set(SYMBOLS)
-    beat = b'{"jsonrpc":"2.0","method":"heartbeat","params":{"type":"heartbeat"}}'
-    for _ in range(6):
-        wire.add(FrameKind.RECEIVED, beat)
-        wire.live(1)
-    wire.quiet = set()
-    wire.live(60)
-
-    assert [(a.phase, a.kind, a.channel) for a in wire.alerts] == [
-        (OPEN, AlertKind.DATA_SILENCE, "data"),
-        (RESOLVE, AlertKind.DATA_SILENCE, "data"),
-    ]
-
-
-def test_silence_of_all_is_told_as_such_by_the_symbol_whose_rhythm_is_the_densest(
-    wire: Wire,
-) -> None:
-    """An outage before has taught all symbols together a longer gap than one of them has."""
-    pool = wire.pipeline._stability.triage.of(("data", ""))
-    pool.rhythm.gaps.buckets[-1] = 3 * NS
-    assert pool.rhythm.limit_ns(is_pooled=True) == 12 * NS
-    wire.quiet = set(SYMBOLS)
-    beat = b'{"jsonrpc":"2.0","method":"heartbeat","params":{"type":"heartbeat"}}'
-    for _ in range(20):
-        wire.add(FrameKind.RECEIVED, beat)
-        wire.live(1)
-    wire.quiet = set()
-    wire.live(60)
-
-    assert [(a.phase, a.kind, a.channel) for a in wire.alerts] == [
-        (OPEN, AlertKind.DATA_SILENCE, "data"),
-        (RESOLVE, AlertKind.DATA_SILENCE, "data"),
-    ]
-    assert wire.alerts[0].threshold < 12
-
-
-def test_silent_symbol_is_its_own_and_no_other(wire: Wire) -> None:
-    """Concept 10."""
-    wire.quiet = {"SOL_USDC"}
-    found = wire.live(60)
-
-    assert {(kind, symbol) for _, kind, _, symbol in found} == {
-        (AlertKind.STREAM_SILENCE, "SOL_USDC")
-    }
-    assert {phase for phase, _, _, _ in found} == {OPEN}
-
-
-def test_book_that_we_fetch_is_no_sign_of_life_of_a_silent_symbol() -> None:
-    """It neither ends the silence nor becomes a part of the rhythm."""
-    wire = Wire("binance")
-    wire.live(LEARNED_S)
-    rhythm = wire.pipeline._stability.triage.of(("book", "SOL_USDC")).rhythm
-    longest_ns = rhythm.gaps.most()
-    assert longest_ns is not None
-    wire.quiet = {"SOL_USDC"}
-    wire.live(15)
-    opened = len(wire.alerts)
-    wire.renew("SOL_USDC")
-    found = wire.live(15)
-
-    assert {(a.kind, a.symbol) for a in wire.alerts} == {(AlertKind.STREAM_SILENCE, "SOL_USDC")}
-    assert opened
-    assert (RESOLVE, AlertKind.STREAM_SILENCE, "book", "SOL_USDC") not in found
-    assert rhythm.gaps.most() == longest_ns
-
-
 def test_incident_of_a_symbol_that_is_planned_no_more_is_resolved(wire: Wire) -> None:
     wire.quiet = {"SOL_USDC"}
     opened = len(wire.live(60))
@@ -294,75 +189,6 @@ def test_repeated_trades_are_one_incident_however_many(wire: Wire) -> None:
     assert len(resolved) == len(SYMBOLS)
 
 
-def test_step_of_latency_is_seen_within_five_seconds_and_blamed_on_no_symbol(wire: Wire) -> None:
-    wire.latency_ms = 120
-    found = wire.live(5)
-    wire.latency_ms = 20
-    found += wire.live(60)
-
-    assert found == [
-        (OPEN, AlertKind.LATENCY, "data", ""),
-        (RESOLVE, AlertKind.LATENCY, "data", ""),
-    ]
-
-
-def test_ramp_of_latency_is_seen_before_120_ms_of_excess(wire: Wire) -> None:
-    while not wire.alerts:
-        wire.latency_ms += 2
-        wire.live(1)
-
-    assert {a.kind for a in wire.alerts} == {AlertKind.LATENCY}
-    assert wire.latency_ms < 140
-
-
-def test_clocks_that_are_apart_do_not_matter(wire: Wire) -> None:
-    """Concept 14: an exchange whose clock is two seconds ahead has no negative latency to fear."""
-    other = Wire()
-    other.latency_ms -= 2000
-    other.live(LEARNED_S)
-    other.latency_ms += 100
-    found = other.live(5)
-
-    assert found == [(OPEN, AlertKind.LATENCY, "data", "")]
-
-
-def test_noise_is_jitter_and_not_latency(wire: Wire) -> None:
-    """Concept 16: the delay varies twenty times as much, around the same middle."""
-    wire.latency_ms, wire.spread_ms = 0, 100
-    wire.latency_ms = -28
-    found = wire.live(10)
-
-    assert found == [(OPEN, AlertKind.JITTER, "data", "")]
-
-
-def test_noise_that_lifts_the_median_is_jitter_and_not_latency(wire: Wire) -> None:
-    """On one socket a message that is late makes those behind it late."""
-    wire.latency_ms, wire.spread_ms = 0, 250
-    found = wire.live(25)
-
-    assert found == [(OPEN, AlertKind.JITTER, "data", "")]
-
-
-def test_few_messages_say_little_of_jitter(wire: Wire) -> None:
-    """One message a second: single ones that are late are no jitter of the stream."""
-    for late_ms in (20, 31, 20, 20) * 10:
-        wire.spread_ms, wire.latency_ms = 0, late_ms
-        wire.ms += 500
-        wire.speak("trade", "SOL_USDC")
-        wire.ms += 500
-        wire.add(FrameKind.TICK, msgspec.json.encode(wire.status))
-
-    assert [a for a in wire.alerts if a.kind is AlertKind.JITTER] == []
-
-
-def test_single_stall_is_no_alarm(wire: Wire) -> None:
-    wire.latency_ms = 400
-    wire.live(1)
-    wire.latency_ms = 20
-
-    assert wire.live(60) == []
-
-
 def test_burst_without_a_fault_is_stable(wire: Wire) -> None:
     """Concept 4: ten times the messages, and nothing is wrong."""
     for _ in range(30):
@@ -388,29 +214,6 @@ def test_our_own_trouble_is_never_blamed_on_the_venue(wire: Wire) -> None:
         (RESOLVE, AlertKind.PIPELINE, "connection", ""),
     ]
     assert states == {StreamState.STABLE}
-
-
-def test_producer_that_is_late_itself_says_nothing_of_latency(wire: Wire) -> None:
-    """Concept 17. What it stamped late did not come late."""
-    wire.status = TickStatus(connected=True, late_ns=200_000_000)
-    wire.latency_ms, wire.spread_ms = 300, 250
-    assert wire.live(30) == []
-    wire.status = TickStatus(connected=True)
-
-    assert wire.live(5) == [(OPEN, AlertKind.LATENCY, "data", "")]
-
-
-def test_way_that_is_slower_and_varies_more_is_one_incident(wire: Wire) -> None:
-    wire.latency_ms, wire.spread_ms = 20, 250
-    found = wire.live(10)
-    wire.latency_ms = 400
-    found += wire.live(20)
-    wire.spread_ms = 5
-    after = wire.live(20)
-
-    assert found == [(OPEN, AlertKind.JITTER, "data", "")]
-    # What is still so without it is told by itself.
-    assert after == [(RESOLVE, AlertKind.JITTER, "data", ""), (OPEN, AlertKind.LATENCY, "data", "")]
 
 
 def test_unreadable_frames_are_one_incident_of_the_connection(wire: Wire) -> None:
@@ -465,118 +268,6 @@ def test_repeated_message_is_told_at_once(wire: Wire) -> None:
     assert trades == [(AlertKind.DUPLICATES, "trades", "ETH_USDC")]
 
 
-def test_silent_symbol_is_one_incident_with_all_that_was_lost(wire: Wire) -> None:
-    """Both channels, and the holes that show when the first message comes again."""
-    wire.quiet = {"ETH_USDC"}
-    wire.live(40)
-    for _ in range(5):
-        wire.speaker.change("ETH_USDC")
-    wire.speaker.trade_ids["ETH_USDC"] += 4
-    wire.quiet = set()
-    wire.live(3)
-    wire.renew("ETH_USDC")
-    wire.live(60)
-
-    assert [(a.phase, a.kind, a.symbol) for a in wire.alerts] == [
-        (OPEN, AlertKind.STREAM_SILENCE, "ETH_USDC"),
-        (RESOLVE, AlertKind.STREAM_SILENCE, "ETH_USDC"),
-    ]
-    assert wire.alerts[1].children >= 2
-
-
-def test_socket_that_the_venue_closes_after_a_silence_is_part_of_it(wire: Wire) -> None:
-    """It asked for a sign of life, which was swallowed too, and waited for ten seconds."""
-    wire.quiet = set(SYMBOLS)
-    wire.live(9)
-    wire.quiet = set()
-    wire.live(11)
-    wire.close(CloseReason(1000, "test_request unanswered", "exchange"))
-    wire.open()
-    wire.live(60)
-
-    assert [(a.phase, a.kind) for a in wire.alerts] == [
-        (OPEN, AlertKind.SILENCE),
-        (RESOLVE, AlertKind.SILENCE),
-    ]
-
-
-@pytest.mark.parametrize(("goes_on", "kind"), [(False, "SILENCE"), (True, "DATA_SILENCE")])
-def test_heartbeat_just_after_the_last_data_does_not_hide_what_is_silent(
-    wire: Wire, goes_on: bool, kind: str
-) -> None:
-    def tick() -> None:
-        wire.ms += 1000 - wire.ms % 1000
-        wire.add(FrameKind.TICK, msgspec.json.encode(wire.status))
-
-    heartbeat = b'{"jsonrpc":"2.0","method":"heartbeat","params":{"type":"heartbeat"}}'
-    wire.ms += 740
-    wire.speak("change", "ETH_USDC")
-    wire.ms += 30
-    wire.add(FrameKind.RECEIVED, heartbeat)
-    tick()
-    tick()
-    assert wire.alerts == []
-    for _ in range(3):
-        wire.ms += 500
-        if goes_on:
-            wire.add(FrameKind.RECEIVED, heartbeat)
-        tick()
-
-    assert [(a.phase, a.kind.name) for a in wire.alerts] == [(OPEN, kind)]
-
-
-def test_hole_that_an_outage_left_is_part_of_it_however_late_it_shows(wire: Wire) -> None:
-    wire.quiet = set(SYMBOLS)
-    wire.live(4)
-    wire.quiet = {"SOL_USDC"}
-    wire.live(20)
-    wire.speaker.trade_ids["SOL_USDC"] += 3
-    wire.quiet = set()
-    wire.live(20)
-
-    assert [(a.phase, a.kind, a.symbol) for a in wire.alerts] == [
-        (OPEN, AlertKind.SILENCE, ""),
-        (RESOLVE, AlertKind.SILENCE, ""),
-        (OPEN, AlertKind.STREAM_SILENCE, "SOL_USDC"),
-        (RESOLVE, AlertKind.STREAM_SILENCE, "SOL_USDC"),
-    ]
-
-
-def test_hole_of_an_outage_that_began_just_after_a_message_is_part_of_it() -> None:
-    wire = Wire()
-    for _ in range(30):
-        wire.quiet = {"SOL_USDC"}
-        wire.live(19)
-        wire.quiet = set()
-        wire.speak("trade", "SOL_USDC")
-    wire.close(CloseReason(1006, "", "network"))
-    wire.quiet, wire.status = set(SYMBOLS), TickStatus(connected=False)
-    wire.live(2)
-    wire.open()
-    wire.quiet, wire.status = {"SOL_USDC"}, TickStatus(connected=True)
-    wire.live(13)
-    wire.quiet = set()
-    wire.speaker.trade_ids["SOL_USDC"] += 3
-    wire.speak("trade", "SOL_USDC")
-    wire.live(2)
-
-    assert [(a.phase, a.kind) for a in wire.alerts] == [
-        (OPEN, AlertKind.DISCONNECTED),
-        (RESOLVE, AlertKind.DISCONNECTED),
-    ]
-
-
-def test_hole_after_a_message_since_the_outage_is_a_gap_of_its_own(wire: Wire) -> None:
-    wire.quiet = set(SYMBOLS)
-    wire.live(4)
-    wire.quiet = set()
-    wire.live(25)
-    wire.speaker.trade_ids["SOL_USDC"] += 3
-    wire.live(5)
-
-    assert (wire.alerts[-1].phase, wire.alerts[-1].kind) == (OPEN, AlertKind.GAP)
-
-
 def test_change_that_cannot_be_read_explains_the_hole_that_it_leaves(wire: Wire) -> None:
     wire.change = lambda payload: [payload.replace(b'"bids"', b'"buys"')]
     wire.speak("change", "ETH_USDC")
@@ -585,78 +276,3 @@ def test_change_that_cannot_be_read_explains_the_hole_that_it_leaves(wire: Wire)
     wire.live(2)
 
     assert [(a.phase, a.kind) for a in wire.alerts] == [(OPEN, AlertKind.SCHEMA)]
-
-
-def test_latency_that_comes_and_goes_does_not_become_usual(wire: Wire) -> None:
-    """The tenth time is found as the first one was."""
-    for _ in range(10):
-        wire.latency_ms = 130
-        wire.live(15)
-        wire.latency_ms = 20
-        wire.live(45)
-
-    kinds = [(a.phase, a.kind) for a in wire.alerts]
-    assert kinds == [(OPEN, AlertKind.LATENCY), (RESOLVE, AlertKind.LATENCY)] * 10
-
-
-def test_jitter_that_comes_and_goes_does_not_become_usual(wire: Wire) -> None:
-    wire.spread_ms = 20
-    assert wire.live(1200) == []
-    for _ in range(20):
-        wire.spread_ms = 200
-        wire.live(25)
-        wire.spread_ms = 20
-        wire.live(20)
-    usual = wire.pipeline._stability.triage.of(("data", "")).usual_jitter.value
-
-    kinds = [(a.phase, a.kind) for a in wire.alerts if a.kind is AlertKind.JITTER]
-    assert kinds == [(OPEN, AlertKind.JITTER), (RESOLVE, AlertKind.JITTER)] * 20
-    assert usual is not None
-    assert usual < 1.3 * 20 / 3 * MS
-
-
-def test_time_of_late_messages_is_no_latency_and_no_jitter(wire: Wire) -> None:
-    for _ in range(8):
-        wire.latency_ms = 900
-        overtaken = wire.speaker.trade("SOL_USDC")
-        wire.latency_ms = 20
-        wire.speak("trade", "SOL_USDC")
-        wire.add(FrameKind.RECEIVED, overtaken)
-        wire.live(1)
-
-    assert [(a.phase, a.kind) for a in wire.alerts] == [(OPEN, AlertKind.REORDERING)]
-
-
-def test_book_that_an_outage_broke_has_a_minute_to_come_back(wire: Wire) -> None:
-    wire.quiet = set(SYMBOLS)
-    wire.live(4)
-    give_up(wire, "ETH_USDC")
-    wire.quiet = set()
-    wire.live(55)
-    assert [(a.phase, a.kind) for a in wire.alerts] == [
-        (OPEN, AlertKind.SILENCE),
-        (RESOLVE, AlertKind.SILENCE),
-    ]
-    wire.live(20)
-
-    assert (wire.alerts[-1].phase, wire.alerts[-1].kind) == (OPEN, AlertKind.BOOK_DOWN)
-
-
-def test_incident_that_has_taken_a_book_is_open_until_it_is_back(wire: Wire) -> None:
-    wire.change = lambda payload: [payload.replace(b'"bids"', b'"buys"')]
-    wire.speak("change", "ETH_USDC")
-    wire.change = lambda payload: [payload]
-    wire.live(150)
-    wire.renew("ETH_USDC")
-    wire.live(70)
-
-    assert [(a.phase, a.kind) for a in wire.alerts] == [
-        (OPEN, AlertKind.SCHEMA),
-        (RESOLVE, AlertKind.SCHEMA),
-    ]
-
-
-def give_up(wire: Wire, symbol: str) -> None:
-    """Give a book's channel up, with no answer to come."""
-    for text in wire.exchange.unsubscribe(Shard("deribit", "s", (symbol,), 0), 9):
-        wire.add(FrameKind.SENT, text.encode())

@@ -14,6 +14,9 @@ from core.stability.states import StreamState
 from tests.core.speakers import SPEAKERS, START_MS
 
 MS = 1_000_000
+NS = 1_000_000_000
+LEARNED_S = 320
+"""After this many seconds the rhythm of every stream is known."""
 SYMBOLS = ("BTC-PERPETUAL", "ETH_USDC", "SOL_USDC")
 
 Change = Callable[[bytes], list[bytes]]
