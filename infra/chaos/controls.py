@@ -96,13 +96,14 @@ async def planned_reconnect(world: World) -> int:
 async def rollover(world: World) -> int:
     """The venue announces that it will close the socket, and closes it a little later.
 
-    Venues that cannot announce it in their protocol are closed by us, as planned.
+    Only Binance can say so of a socket in its protocol (Kraken's `maintenance` is of the whole
+    venue); sockets of the others are closed by us, as planned.
     """
     for _ in range(EPISODES):
         connection = world.connection()
-        if connection is not None:
+        if connection is not None and world.settings.exchange == "binance":
             world.venue.announce(connection)
-        if world.settings.exchange == "deribit":
+        else:
             world.line.reopen(world.line.shard)
         await asyncio.sleep(10.0)
         if connection is not None and not connection.closing:
