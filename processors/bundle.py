@@ -5,16 +5,16 @@ been written down of the time before (decision 9), and the alerts as they were p
 that is fed with it publishes the very same bytes. It reads no topic and no clock.
 """
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from typing import Final
 
 import msgspec
 
-from core.events import AlertBatch, BookSnapshot, CheckpointBatch, Fault, StreamSecond
+from core.events import AlertBatch, BookSnapshot, Fault, StreamSecond
 from core.exchanges import exchange_of
 from core.pipeline import PipelineSettings
 from core.stability.alerts import Alert, Phase
-from processors.engine import PartitionEngine, RawRecord
+from processors.engine import Engine, Fed, PartitionEngine, RawRecord
 from processors.memories import Memories, Stretch
 from schemas.codec import decode_checkpoints, decode_events
 from schemas.topics import ALERTS
@@ -32,11 +32,26 @@ class LogRecord(msgspec.Struct, frozen=True):
     value: bytes | None
 
 
+class Span(msgspec.Struct, frozen=True, kw_only=True):
+    """Records of one partition that an engine takes.
+
+    Those from offset `start` to before `first` warm it up, what follows from those to before `end`
+    was published. `is_whole`: the log went back far enough for that.
+    """
+
+    topic: str
+    partition: int
+    log_id: str
+    start: int
+    first: int
+    end: int
+    is_whole: bool
+
+
 class About(msgspec.Struct, frozen=True, kw_only=True):
     """What a bundle is of, and what its making depends on.
 
-    Raw records from offset `start` to before `first` warm an engine up, those to before `end` are
-    published. `is_whole`: the log went back far enough for that. `resolves`: the end is in it, too.
+    From `topic` to `is_whole`: the span of raw records. `resolves`: the end is in it, too.
     `settings` are those of the pipelines, `context` other ones that matter to a reader, no secrets.
     """
 
@@ -57,6 +72,11 @@ class About(msgspec.Struct, frozen=True, kw_only=True):
     resolves: bool
     settings: PipelineSettings
     context: dict[str, str]
+
+    @property
+    def raw(self) -> Span:
+        """The span of raw records."""
+        return Span(**{name: getattr(self, name) for name in Span.__struct_fields__})
 
 
 class Bundle(msgspec.Struct, frozen=True):
@@ -81,6 +101,16 @@ class Recomputed(msgspec.Struct):
     outputs: list[tuple[str, bytes]]
     """Every record that was made: kind and value."""
 
+    def take(self, fed: Fed, alert_id: str) -> None:
+        """Take what one record gave."""
+        self.outputs += [(output.kind, output.value) for output in fed.outputs]
+        self.alerts += own_alerts(alert_id, (o.value for o in fed.outputs if o.kind == ALERTS))
+        for events in fed.events or ():
+            self.seconds += events.seconds
+            self.books += events.books
+            self.faults += events.faults
+            self.others += [alert for alert in events.alerts if alert.alert_id != alert_id]
+
 
 def recompute(bundle: Bundle) -> Recomputed:
     """Make the incident again from the bundle alone.
@@ -93,33 +123,27 @@ def recompute(bundle: Bundle) -> Recomputed:
     engine = PartitionEngine(
         exchange_of(about.exchange), about.settings, topic=about.topic, partition=about.partition
     )
-    if about.start < about.first:
-        engine.restore(_memories(about, bundle.checkpoints).by_offset())
     found = Recomputed([], [], [], [], [], [])
-    for record in bundle.raw:
-        raw = RawRecord(record.offset, record.key, record.value, record.ts_ms * 1_000_000)
-        if record.offset < about.first:
-            engine.absorb(raw)
-            continue
-        fed = engine.feed(raw)
-        found.outputs += [(output.kind, output.value) for output in fed.outputs]
-        found.alerts += own_alerts(
-            about.alert_id, (o.value for o in fed.outputs if o.kind == ALERTS)
-        )
-        for events in fed.events or ():
-            found.seconds += events.seconds
-            found.books += events.books
-            found.faults += events.faults
-            found.others += [a for a in events.alerts if a.alert_id != about.alert_id]
+    for fed in _fed(engine, about.raw, bundle.raw, bundle.checkpoints):
+        found.take(fed, about.alert_id)
     return found
 
 
-def _memories(about: About, records: Iterable[LogRecord]) -> Memories:
-    memories = Memories(Stretch(about.exchange, about.partition, about.start, about.first))
+def _fed(
+    engine: Engine, span: Span, records: Iterable[LogRecord], checkpoints: Iterable[LogRecord]
+) -> Iterator[Fed]:
+    """Yield what an engine publishes of a span, given what was written down on the way to it."""
+    if span.start < span.first:
+        memories = Memories(Stretch(engine.source, span.partition, span.start, span.first))
+        for checkpoint in checkpoints:
+            memories.add(decode_checkpoints(checkpoint.value))
+        engine.restore(memories.by_offset())
     for record in records:
-        batch: CheckpointBatch = decode_checkpoints(record.value)
-        memories.add(batch)
-    return memories
+        raw = RawRecord(record.offset, record.key, record.value, record.ts_ms * 1_000_000)
+        if record.offset < span.first:
+            engine.absorb(raw)
+        else:
+            yield engine.feed(raw)
 
 
 def own_alerts(alert_id: str, values: Iterable[bytes]) -> list[bytes]:
