@@ -2,7 +2,10 @@
 
 Held are the raw records of one connection from a warm-up before the incident to its end, what had
 been written down of the time before (decision 9), and the alerts as they were published. An engine
-that is fed with it publishes the very same bytes. It reads no topic and no clock.
+that is fed with it publishes the very same bytes. An incident of venues that are compared with one
+another follows from their mids: held are those of the instrument (decision 15), and the raw records
+of the connection that carried the mids of the venue that is named, from which these follow in turn.
+It reads no topic and no clock.
 """
 
 from collections.abc import Iterable, Iterator
@@ -14,13 +17,17 @@ from core.events import AlertBatch, BookSnapshot, Fault, StreamSecond
 from core.exchanges import exchange_of
 from core.pipeline import PipelineSettings
 from core.stability.alerts import Alert, Phase
+from core.venues.seconds import VenueSecond
 from processors.engine import Engine, Fed, PartitionEngine, RawRecord
 from processors.memories import Memories, Stretch
-from schemas.codec import decode_checkpoints, decode_events
-from schemas.topics import ALERTS
+from processors.venues import VenueEngine
+from schemas.codec import decode_checkpoints, decode_events, decode_mid
+from schemas.topics import ALERTS, MIDS
 
 FORMAT: Final = 1
 """Of the file; another layout is another number."""
+FORMAT_OF_VENUES: Final = 2
+"""Of one that has mids, which a reader of the first format knows nothing of."""
 
 
 class LogRecord(msgspec.Struct, frozen=True):
@@ -48,11 +55,23 @@ class Span(msgspec.Struct, frozen=True, kw_only=True):
     is_whole: bool
 
 
-class About(msgspec.Struct, frozen=True, kw_only=True):
+class MidsSpan(Span, frozen=True, kw_only=True):
+    """Records of `mids`, of which those of one instrument are held: all venues that have it.
+
+    `without_frames`: why there are no raw records of the venue that is named, or empty.
+    """
+
+    instrument: str
+    without_frames: str = ""
+
+
+class About(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     """What a bundle is of, and what its making depends on.
 
     From `topic` to `is_whole`: the span of raw records. `resolves`: the end is in it, too.
     `settings` are those of the pipelines, `context` other ones that matter to a reader, no secrets.
+    `mids` is of an incident of venues, whose opening they show: `exchange`, `shard` and `line` are
+    then the socket that carried those of the venue that is named.
     """
 
     format: int
@@ -72,11 +91,17 @@ class About(msgspec.Struct, frozen=True, kw_only=True):
     resolves: bool
     settings: PipelineSettings
     context: dict[str, str]
+    mids: MidsSpan | None = None
 
     @property
     def raw(self) -> Span:
         """The span of raw records."""
         return Span(**{name: getattr(self, name) for name in Span.__struct_fields__})
+
+    @property
+    def judged(self) -> Span:
+        """The span of the records that show the incident."""
+        return self.raw if self.mids is None else self.mids
 
 
 class Bundle(msgspec.Struct, frozen=True):
@@ -86,19 +111,23 @@ class Bundle(msgspec.Struct, frozen=True):
     raw: list[LogRecord]
     checkpoints: list[LogRecord]
     alerts: list[LogRecord]
+    mids: list[LogRecord] = []
+    """Only where `about.mids` says which."""
 
 
 class Recomputed(msgspec.Struct):
-    """What an engine made of the raw records from `first` on: alerts of the incident as bytes, and
-    facts of its connection in order."""
+    """What engines made of the records from `first` on: alerts of the incident as bytes, and facts
+    of its connection in order, and of venues where it is of these."""
 
-    alerts: list[bytes]
-    seconds: list[StreamSecond]
-    books: list[BookSnapshot]
-    faults: list[Fault]
-    others: list[Alert]
-    """Alerts of other incidents of the connection meanwhile."""
-    outputs: list[tuple[str, bytes]]
+    alerts: list[bytes] = []
+    seconds: list[StreamSecond] = []
+    books: list[BookSnapshot] = []
+    faults: list[Fault] = []
+    others: list[Alert] = []
+    """Alerts of other incidents of the connection, or of the instrument, meanwhile."""
+    venues: list[tuple[str, VenueSecond]] = []
+    """Exchange and row."""
+    outputs: list[tuple[str, bytes]] = []
     """Every record that was made: kind and value."""
 
     def take(self, fed: Fed, alert_id: str) -> None:
@@ -110,6 +139,7 @@ class Recomputed(msgspec.Struct):
             self.books += events.books
             self.faults += events.faults
             self.others += [alert for alert in events.alerts if alert.alert_id != alert_id]
+            self.venues += [(events.address.exchange, row) for row in events.venues]
 
 
 def recompute(bundle: Bundle) -> Recomputed:
@@ -117,13 +147,17 @@ def recompute(bundle: Bundle) -> Recomputed:
 
     Raises:
         UnknownExchangeError: this version does not know the exchange.
-        CodecError: a checkpoint or a record of alerts is no such thing.
+        CodecError: a checkpoint, or a record of alerts or mids, is no such thing.
     """
-    about = bundle.about
+    about, mids = bundle.about, bundle.about.mids
+    found = Recomputed()
+    if mids is not None:
+        compared = VenueEngine(topic=mids.topic, partition=mids.partition, letter_bytes=0)
+        for fed in _fed(compared, mids, bundle.mids, bundle.checkpoints):
+            found.take(fed, about.alert_id)
     engine = PartitionEngine(
         exchange_of(about.exchange), about.settings, topic=about.topic, partition=about.partition
     )
-    found = Recomputed([], [], [], [], [], [])
     for fed in _fed(engine, about.raw, bundle.raw, bundle.checkpoints):
         found.take(fed, about.alert_id)
     return found
@@ -163,7 +197,8 @@ def alert_of(value: bytes | None) -> Alert:
 
 
 def differences(bundle: Bundle, recomputed: Recomputed) -> list[str]:
-    """Say in what the alerts that were made again differ from those that were published."""
+    """Say in what the alerts that were made again differ from those that were published, and the
+    mids from those that were compared."""
     published = own_alerts(bundle.about.alert_id, (r.value or b"" for r in bundle.alerts))
     found = []
     for phase in Phase:
@@ -175,6 +210,46 @@ def differences(bundle: Bundle, recomputed: Recomputed) -> list[str]:
             found.append(f"the {name} is made, and was not published")
         elif ours and theirs and ours != theirs:
             found.append(f"the {name} is made of other bytes than were published")
+    return found + list(_mids_apart(bundle, recomputed))
+
+
+def _mids_apart(bundle: Bundle, recomputed: Recomputed) -> Iterator[str]:
+    """Say where raw records give other mids than the venues were compared by.
+
+    Without the whole warm-up before them books may not have been known yet.
+    """
+    about = bundle.about
+    if about.mids is None or about.mids.without_frames or not about.is_whole:
+        return
+    instrument = about.mids.instrument
+    said = _marked((record.value for record in bundle.mids), about, instrument)
+    made = _marked((v for kind, v in recomputed.outputs if kind == MIDS), about, instrument)
+    if not said:
+        return
+    first, last = min(said), max(said)
+    made = {mark: value for mark, value in made.items() if first <= mark <= last}
+    if missing := said.keys() - made.keys():
+        yield f"{len(missing)} mids of {about.exchange} do not follow from its frames"
+    if more := made.keys() - said.keys():
+        yield f"{len(more)} mids that follow from the frames of {about.exchange} are not held"
+    if other := sum(made[mark] != said[mark] for mark in made.keys() & said.keys()):
+        yield f"{other} mids of {about.exchange} are others than follow from its frames"
+
+
+def _marked(
+    values: Iterable[bytes | None], about: About, instrument: str
+) -> dict[tuple[int, int], bytes]:
+    """Return the mids of the connection and instrument that follow from its span, by mark."""
+    found: dict[tuple[int, int], bytes] = {}
+    for value in values:
+        header, (mid,) = (batch := decode_mid(value)).header, batch.mids
+        if (
+            value is not None
+            and header.stream == (about.exchange, about.shard, about.line)
+            and mid.instrument == instrument
+            and about.first <= header.raw_offset < about.end
+        ):
+            found[header.mark] = value
     return found
 
 

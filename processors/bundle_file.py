@@ -5,6 +5,7 @@
     raw.avro           raw records of the connection, each value a FrameBatch as in the log
     checkpoints.avro   what had been written down of the time before
     alerts.avro        the alerts as they were published
+    mids.avro          of an incident of venues: what they were compared by
     *.jsonl            what follows from these, a JSON object a line, to be read
     SHA256SUMS         of all other members, as `sha256sum -c` takes it
 
@@ -23,14 +24,18 @@ from typing import Any, Final
 import fastavro
 import msgspec
 
-from processors.bundle import FORMAT, About, Bundle, LogRecord
+from processors.bundle import FORMAT, FORMAT_OF_VENUES, About, Bundle, LogRecord
 
 SUMS: Final = "SHA256SUMS"
 ABOUT: Final = "bundle.json"
 MEMBERS_MAX: Final = 32
 BYTES_MAX: Final = 1 << 30
 """Most bytes of all members, unpacked."""
-_LOGS: Final = ("raw", "checkpoints", "alerts")
+_FORMATS: Final = {
+    FORMAT: ("raw", "checkpoints", "alerts"),
+    FORMAT_OF_VENUES: ("raw", "checkpoints", "alerts", "mids"),
+}
+"""The logs in a file of each."""
 _DATE: Final = (1980, 1, 1, 0, 0, 0)
 """Of every member: a file must not differ by when it was made."""
 _SYNC: Final = b"streamgauge.sync"
@@ -67,7 +72,7 @@ def write_bundle(file: Path, bundle: Bundle, derived: Mapping[str, bytes]) -> in
     Raises:
         OSError: the file cannot be written.
     """
-    logs = {"raw": bundle.raw, "checkpoints": bundle.checkpoints, "alerts": bundle.alerts}
+    logs = {name: getattr(bundle, name) for name in _FORMATS[bundle.about.format]}
     members = {ABOUT: msgspec.json.format(msgspec.json.encode(bundle.about), indent=2) + b"\n"}
     members |= {f"{name}.avro": _written(records) for name, records in logs.items()}
     members |= derived
@@ -96,14 +101,17 @@ def read_bundle(file: Path) -> tuple[Bundle, dict[str, bytes]]:
     _check_sums(members)
     try:
         about = msgspec.json.decode(members.pop(ABOUT), type=About)
-        logs = [_read(members.pop(f"{name}.avro")) for name in _LOGS]
+        if about.format not in _FORMATS:
+            known = " and ".join(map(str, _FORMATS))
+            raise BundleFileError(f"format {about.format}; this version reads {known}")
+        logs = {name: _read(members.pop(f"{name}.avro")) for name in _FORMATS[about.format]}
     except KeyError as error:
         raise BundleFileError(f"no member {error}") from error
     except msgspec.DecodeError as error:
         raise BundleFileError(f"{ABOUT}: {error}") from error
-    if about.format != FORMAT:
-        raise BundleFileError(f"format {about.format}; this version reads format {FORMAT}")
-    return Bundle(about, *logs), members
+    if (about.mids is None) is (about.format == FORMAT_OF_VENUES):
+        raise BundleFileError(f"{ABOUT}: format {about.format} does not go with its mids")
+    return Bundle(about, **logs), members
 
 
 def _add(archive: zipfile.ZipFile, name: str, content: bytes) -> None:

@@ -165,8 +165,7 @@ class Comparison:
             mid = arrival.mid
             venue = self._venue(arrival.exchange, mid.symbol)
             venue.heard = second
-            is_fresh = second * _S - mid.ts_book <= FRESH_NS
-            speaking = _Speaking(arrival, venue, mid.log if is_fresh else None)
+            speaking = _Speaking(arrival, venue, counted(mid))
             known = found.get((arrival.exchange, mid.symbol))
             if known is None or (known.log is None and speaking.log is not None):
                 found[arrival.exchange, mid.symbol] = speaking
@@ -302,6 +301,11 @@ class Comparison:
             mid_epoch=arrival.epoch,
             mid_number=mid.number,
         )
+
+
+def counted(mid: Mid) -> int | None:
+    """Return the logarithm of the price of a mid; None where it does not count."""
+    return mid.log if mid.second * _S - mid.ts_book <= FRESH_NS else None
 
 
 def _voted(speaking: Iterable[_Speaking]) -> dict[str, int]:

@@ -16,12 +16,15 @@ from infra.cli.failures import Failure, require_topics
 from infra.cli.incident_text import incident_text
 from infra.runtime.settings import Settings
 from infra.version import VERSION
+from schemas.topics import VENUES
 
 if TYPE_CHECKING:
     from processors.bundle import Bundle, Recomputed
 
 _FACTS = {"stability": "seconds.jsonl", "books": "books.jsonl", "faults": "faults.jsonl"}
 """Kinds of facts that a bundle has as text, and where."""
+_FACTS_OF_VENUES = _FACTS | {VENUES: "venues.jsonl"}
+"""Those of one that has mids."""
 
 
 @click.command()
@@ -69,8 +72,9 @@ def command(
     ALERT_ID is that of the table incidents, or a part of it that only one alert has. The file holds
     the raw frames of its connection from a warm-up before it to its end (at most ten minutes), what
     had been written down of the time before, the alert as it was published, and in words and JSON
-    what follows from them: docs/bundles.md. It is taken from Kafka, so the raw records must still
-    be there, and it is replayed before it is written.
+    what follows from them: docs/bundles.md. One of venues (divergence, frozen_price) holds the mids
+    of all of them, and the raw frames of the one that is named. It is taken from Kafka, so the
+    records must still be there, and it is replayed before it is written.
 
     \b
       streamgauge bundle gap/kraken/kraken-0/A/book/BTC/USD/1795852638391207773-1808
@@ -116,7 +120,7 @@ def _make(settings: Settings, alert_id: str, output: Path | None, *, as_json: bo
     if found:
         found.append(
             "the settings or the version are others than when it was published"
-            if bundle.about.is_whole
+            if bundle.about.judged.is_whole
             else "the log no longer has the whole warm-up before it"
         )
     _say(bundle, file, found, size=size, as_json=as_json)
@@ -153,7 +157,7 @@ def _verify(file: Path, *, as_json: bool) -> None:
         raise Failure(f"{file} cannot be read: {error.strerror}") from error
     again = derived(bundle, recomputed)
     found += [
-        f"{name} does not follow from the raw records"
+        f"{name} does not follow from the records"
         for name in sorted(members.keys() | again.keys())
         if members.get(name) != again.get(name)
     ]
@@ -167,11 +171,12 @@ def derived(bundle: "Bundle", recomputed: "Recomputed") -> dict[str, bytes]:
     from infra.cli.facts import outputs
     from schemas.codec import decode_output
 
-    lines: dict[str, list[bytes]] = {name: [] for name in _FACTS.values()}
+    names = _FACTS if bundle.about.mids is None else _FACTS_OF_VENUES
+    lines: dict[str, list[bytes]] = {name: [] for name in names.values()}
     for kind, value in recomputed.outputs:
-        if kind in _FACTS:
+        if kind in names:
             facts = outputs(decode_output(kind, value))
-            lines[_FACTS[kind]] += [msgspec.json.encode(fact) + b"\n" for fact in facts]
+            lines[names[kind]] += [msgspec.json.encode(fact) + b"\n" for fact in facts]
     members = {name: b"".join(found) for name, found in lines.items()}
     return members | {"README.txt": incident_text(bundle, recomputed).encode()}
 
@@ -185,12 +190,16 @@ def _say(bundle: "Bundle", file: Path, found: list[str], *, size: int, as_json: 
             "file": str(file),
             "bytes": size,
             "raw_records": len(bundle.raw),
+            "mids": len(bundle.mids),
             "resolves": about.resolves,
             "differences": found,
         }
         click.echo(msgspec.json.encode(outcome))
     else:
-        click.echo(f"{about.alert_id}\n{file}: {len(bundle.raw)} raw records, {size:,} bytes")
+        held = f"{len(bundle.raw)} raw records"
+        if about.mids is not None:
+            held = f"{len(bundle.mids)} mids, {held}"
+        click.echo(f"{about.alert_id}\n{file}: {held}, {size:,} bytes")
         for difference in found:
             click.echo(click.style(difference, fg="red"))
         until = "opening and resolution" if about.resolves else "opening"

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Final
 from core.decimals import render
 from core.events import BookSnapshot, StreamSecond
 from core.stability.alerts import Alert, Phase
+from infra.cli.venues_text import frames_text, venues_text
 
 if TYPE_CHECKING:
     from processors.bundle import Bundle, Recomputed
@@ -23,6 +24,7 @@ _EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
 _CONTENTS: Final = """\
 What is in this file
   bundle.json        what it is of, and the settings that the result depends on
+{of_venues}\
   raw.avro           the raw records of the connection: frames as they were received, each value
                      a FrameBatch record with its schema's fingerprint in front
   checkpoints.avro   what the pipeline had written down of the time before
@@ -34,6 +36,11 @@ What is in this file
 To verify it, with nothing but this file:
   streamgauge bundle --verify FILE
 """
+_OF_VENUES: Final = """\
+  mids.avro          the mids of the instrument: what each venue said as a second began, in the
+                     order in which they were compared
+  venues.jsonl       what follows from them: a row of each venue and second
+"""
 
 
 def incident_text(bundle: "Bundle", recomputed: "Recomputed") -> str:
@@ -43,23 +50,33 @@ def incident_text(bundle: "Bundle", recomputed: "Recomputed") -> str:
     alerts = [alert_of(record.value) for record in bundle.alerts]
     opening = alerts[0]
     resolution = next((each for each in alerts if each.phase is Phase.RESOLVE), None)
+    about = bundle.about
+    of_venues = about.mids is not None
     paragraphs = [
         " ".join(_happened(bundle, opening, resolution)),
+        frames_text(bundle) if of_venues else "",
         " ".join(_judged(recomputed.seconds, opening, resolution)),
         " ".join(_books(recomputed.books, opening)),
     ]
     parts = [textwrap.fill(each, WIDTH) for each in paragraphs if each]
-    parts += ["\n".join(_faults(recomputed)), "\n".join(_beside(recomputed)), _CONTENTS]
-    return "\n\n".join(filter(None, [f"Incident {bundle.about.alert_id}", *parts]))
+    if of_venues:
+        parts.append(venues_text(recomputed.venues, opening, about))
+    beside = _beside_venues(recomputed) if of_venues else _beside(recomputed)
+    contents = _CONTENTS.format(of_venues=_OF_VENUES if of_venues else "")
+    parts += ["\n".join(_faults(recomputed)), "\n".join(beside), contents]
+    return "\n\n".join(filter(None, [f"Incident {about.alert_id}", *parts]))
 
 
 def _happened(bundle: "Bundle", opening: Alert, resolution: Alert | None) -> Iterator[str]:
     about = bundle.about
     stream = " ".join(filter(None, (opening.symbol, opening.channel)))
     kind = opening.kind.name.lower().replace("_", " ")
+    where = f"shard {about.shard}, line {about.line}"
+    if about.mids is not None:
+        where = f"among the venues of {about.mids.instrument}"
     yield (
-        f"At {_time(opening.ts_detected)} UTC an incident was opened at {about.exchange} (shard"
-        f" {about.shard}, line {about.line}): {kind} of {stream}, {opening.severity.name.lower()}."
+        f"At {_time(opening.ts_detected)} UTC an incident was opened at {about.exchange}"
+        f" ({where}): {kind} of {stream}, {opening.severity.name.lower()}."
     )
     unit = "" if opening.unit == "faults" else opening.unit
     value = f" {opening.value:.6g} {unit}" if unit else ""
@@ -150,6 +167,14 @@ def _beside(recomputed: "Recomputed") -> Iterator[str]:
         of = " ".join(filter(None, (alert.symbol, alert.channel)))
         happened = "opened" if alert.phase is Phase.OPEN else "resolved"
         yield f"  {_time(alert.ts)}  {alert.kind.name.lower()} of {of} {happened}"
+
+
+def _beside_venues(recomputed: "Recomputed") -> Iterator[str]:
+    if recomputed.others:
+        yield "Other incidents of the instrument and of the connection meanwhile"
+    for alert in sorted(recomputed.others, key=lambda each: each.ts):
+        happened = "opened" if alert.phase is Phase.OPEN else "resolved"
+        yield f"  {_time(alert.ts)}  {alert.alert_id} {happened}"
 
 
 def _best(book: BookSnapshot) -> str:

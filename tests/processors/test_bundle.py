@@ -203,9 +203,9 @@ def test_any_changed_or_missing_member_is_refused(tmp_path: Path, name: str) -> 
         (lambda m: m.update({"raw.avro": b"Obj"}), "no Avro file"),
         (
             lambda m: m.update(
-                {"bundle.json": m["bundle.json"].replace(b'"format": 1', b'"format": 2')}
+                {"bundle.json": m["bundle.json"].replace(b'"format": 1', b'"format": 3')}
             ),
-            "format 2; this version reads format 1",
+            "format 3; this version reads 1 and 2",
         ),
         (lambda m: m.update({f"{n}.txt": b"" for n in range(40)}), "too much for a bundle"),
     ],
