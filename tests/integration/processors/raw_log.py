@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from aiokafka import AIOKafkaConsumer, AIOKafkaProducer, TopicPartition
-from aiokafka.admin import AIOKafkaAdminClient, NewTopic
+from aiokafka.admin import AIOKafkaAdminClient, NewTopic, RecordsToDelete
 from aiokafka.admin.config_resource import ConfigResource, ConfigResourceType
 
 from core.exchanges import exchanges
@@ -90,13 +90,17 @@ class Log:
             f'[runtime]\nlog_format = "json"\n{tables}'
         )
 
-    async def create(self) -> None:
-        """Make all topics."""
+    async def create(self, *, retention_ms: int | None = None) -> None:
+        """Make all topics; -1 ms keeps records of any time, None those of the broker's own."""
         raws = [raw_topic(name, self.prefix) for name in self.names]
         events = [event_topic(kind, self.prefix) for kind in (*OUTPUT_KINDS, DEAD_LETTERS)]
+        kept = {} if retention_ms is None else {"retention.ms": str(retention_ms)}
         async with self._admin() as admin:
             await admin.create_topics(
-                [NewTopic(name, self.partitions, 1) for name in (*raws, *events)]
+                [
+                    NewTopic(name, self.partitions, 1, topic_configs=kept)
+                    for name in (*raws, *events)
+                ]
             )
 
     async def write(self, records: Iterable[Raw]) -> None:
@@ -208,6 +212,11 @@ class Log:
         config = {"max.message.bytes": str(max_message_bytes)}
         async with self._admin() as admin:
             await admin.alter_configs([ConfigResource(ConfigResourceType.TOPIC, topic, config)])
+
+    async def forget(self, partition: TopicPartition) -> None:
+        """Delete all records that a partition has, as its retention does."""
+        async with self._admin() as admin:
+            await admin.delete_records({partition: RecordsToDelete(before_offset=-1)})
 
     async def delete(self, topic: str) -> None:
         """Delete a topic."""
