@@ -60,6 +60,7 @@ class LocalServer(ABC):
         self.folder = folder.absolute()
         self.host = HOST
         self._wanted_port = port
+        self._preferred_port = 0
         self._port = port
         self._lock: IO[str] | None = None
         self._process: subprocess.Popen[bytes] | None = None
@@ -95,6 +96,11 @@ class LocalServer(ABC):
     def log_path(self) -> Path:
         """Where the server's own log is."""
         return self.folder / f"{self.name}.log"
+
+    def prefer(self, port: int) -> Self:
+        """Take this port if it is free at the start; a server of any free port only."""
+        self._preferred_port = port
+        return self
 
     def start(self) -> Self:
         """Start and block until the server answers.
@@ -163,7 +169,7 @@ class LocalServer(ABC):
     def _launch(self) -> None:
         deadline = time.monotonic() + START_SECONDS
         for attempt in range(LAUNCHES):
-            self._port = check_port(self._wanted_port) if self._wanted_port else free_port()
+            self._port = self._choose_port(is_first=attempt == 0)
             command, environment = self._command(self._port)
             log_start = _rotate(self.log_path)
             self._process = spawn(command, environment, self.log_path, self._lock_fd())
@@ -171,7 +177,8 @@ class LocalServer(ABC):
             if self._wait_until_it_answers(deadline):
                 return
             # A port found free may be taken before the server binds it.
-            stolen = "Address already in use" in _read_from(self.log_path, log_start)
+            said = _read_from(self.log_path, log_start).lower()
+            stolen = "address already in use" in said
             if not (stolen and self._wanted_port == 0 and attempt + 1 < LAUNCHES):
                 break
         code = self._process.poll() if self._process else None
@@ -180,6 +187,14 @@ class LocalServer(ABC):
             f"{self.name} on port {self._port} {what}; the end of {self.log_path}:\n"
             f"{self.log_tail()}"
         )
+
+    def _choose_port(self, *, is_first: bool) -> int:
+        if self._wanted_port:
+            return check_port(self._wanted_port)
+        if is_first and self._preferred_port:
+            with contextlib.suppress(PortTakenError):
+                return check_port(self._preferred_port)
+        return free_port()
 
     def _wait_until_it_answers(self, deadline: float) -> bool:
         while time.monotonic() < deadline:

@@ -20,7 +20,7 @@ from clickhouse_connect.driver.client import Client
 
 from infra.local.clickhouse.process import ClickHouseServer
 from infra.local.kafka import KafkaServer
-from infra.local.process import LocalServer, PortTakenError, check_port, lock_folder, sign
+from infra.local.process import LocalServer, lock_folder, sign
 from infra.run.screen import Screen, View
 from infra.run.stages import (
     NotifierStage,
@@ -98,10 +98,9 @@ class LocalPipeline:
         self._folder = folder
         self._settings = settings
         self.screen = screen
-        self._kafka = KafkaServer(folder / "kafka", _preferred(settings.kafka.bootstrap))
-        self._clickhouse = ClickHouseServer(
-            folder / "clickhouse", _preferred(f":{settings.clickhouse.port}")
-        )
+        # Ports that are not free are no trouble: settings go by those that were taken.
+        self._kafka = KafkaServer(folder / "kafka").prefer(_port(settings.kafka.bootstrap))
+        self._clickhouse = ClickHouseServer(folder / "clickhouse").prefer(settings.clickhouse.port)
         self._simulator = SimulatorStage(
             folder / "simulator", symbols=symbols, rate=rate, seed=seed
         )
@@ -359,10 +358,5 @@ class LocalPipeline:
             self.config.unlink(missing_ok=True)
 
 
-def _preferred(address: str) -> int:
-    """Return the port of an address if it is free, else 0: any free one will do."""
-    port = int(address.rsplit(":", 1)[-1])
-    try:
-        return check_port(port)
-    except PortTakenError:
-        return 0
+def _port(address: str) -> int:
+    return int(address.rsplit(":", 1)[-1])
