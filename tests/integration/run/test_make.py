@@ -20,6 +20,9 @@ RUNS = "frames/s"
 INTERRUPT = b"\x03"
 """What Ctrl-C puts into a terminal."""
 
+# Whole runs want the usual ports, and both cores.
+pytestmark = pytest.mark.alone
+
 
 @pytest.fixture
 def command(tmp_path: Path) -> list[str]:

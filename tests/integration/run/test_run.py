@@ -13,6 +13,9 @@ import pytest
 
 DEADLINE_S = 240
 
+# Whole runs want the usual ports, and both cores.
+pytestmark = pytest.mark.alone
+
 
 def start(folder: Path, *options: str, **environ: str) -> "subprocess.Popen[str]":
     """Start a run in `folder`; it shares no settings with this machine's user."""
