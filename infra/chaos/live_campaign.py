@@ -214,9 +214,10 @@ class _Campaign:
             await self.settled(live, connections)
             await asyncio.sleep(REST_S)
             injection = injection_of(live, fault, connection, len(self.injections) + 1, symbol)
-            self.injections.append(injection)
-            await fault.act(live, connection, injection)
-            injection.ts_end = time.time_ns()
+            with contextlib.suppress(InjectionRefusedError):
+                await fault.act(live, connection, injection)
+                injection.ts_end = time.time_ns()
+                self.injections.append(injection)
             self._count(f"{exchange} {symbol} {fault.name}")
 
     async def play_venue(self, live: LivePipeline, exchange: str, hand: list[VenueFault]) -> None:

@@ -31,49 +31,40 @@ ActOnAll = Callable[[LivePipeline], Awaitable[None]]
 ActOnVenue = Callable[[LivePipeline, str], Awaitable[None]]
 
 
-class LiveFault(msgspec.Struct, frozen=True):
-    """A fault of one connection. Without `is_of_symbol` it is about the whole of it."""
+class Fault(msgspec.Struct, frozen=True):
+    """A variant of a class of faults."""
 
     fault: str
     variant: str
+
+    @property
+    def name(self) -> str:
+        """Return class and variant."""
+        return f"{self.fault} {self.variant}"
+
+
+class LiveFault(Fault, frozen=True):
+    """A fault of one connection. Without `is_of_symbol` it is about the whole of it."""
+
     exchanges: tuple[str, ...]
     kind: AlertKind
     channels: tuple[str, ...]
     act: Act
     is_of_symbol: bool = False
 
-    @property
-    def name(self) -> str:
-        """Return class and variant."""
-        return f"{self.fault} {self.variant}"
 
-
-class VenueFault(msgspec.Struct, frozen=True):
+class VenueFault(Fault, frozen=True):
     """A fault of a whole venue: every connection of it is to see it."""
 
-    fault: str
-    variant: str
     exchanges: tuple[str, ...]
     kind: AlertKind
     act: ActOnVenue
 
-    @property
-    def name(self) -> str:
-        """Return class and variant."""
-        return f"{self.fault} {self.variant}"
 
-
-class ServerFault(msgspec.Struct, frozen=True):
+class ServerFault(Fault, frozen=True):
     """A fault of our own servers: every connection is to see it, and to blame nobody else."""
 
-    fault: str
-    variant: str
     act: ActOnAll
-
-    @property
-    def name(self) -> str:
-        """Return class and variant."""
-        return f"{self.fault} {self.variant}"
 
 
 # -- the venue's frames --
@@ -339,7 +330,7 @@ def injection_of_all(
 
 
 def _entry(
-    fault: LiveFault | VenueFault | ServerFault,
+    fault: Fault,
     connection: Connection,
     number: int,
     target: Target,

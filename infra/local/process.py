@@ -198,11 +198,25 @@ class LocalServer(ABC):
 
     def _wait_until_it_answers(self, deadline: float) -> bool:
         while time.monotonic() < deadline:
-            if self._answers():
+            if self._answers() and self._listens():
                 return True
             if self.wait(POLL_SECONDS) is not None:
                 return False
         return False
+
+    def _listens(self) -> bool:
+        """Whether it is this process that has the port: another one may have taken it meanwhile,
+        and answer as ours would."""
+        assert self._process is not None
+        try:
+            own = psutil.Process(self._process.pid)
+            return any(
+                connection.status == psutil.CONN_LISTEN and connection.laddr.port == self._port
+                for process in (own, *own.children(recursive=True))
+                for connection in process.net_connections("tcp")
+            )
+        except psutil.NoSuchProcess:
+            return False
 
     def _lock_fd(self) -> int:
         assert self._lock is not None

@@ -8,6 +8,8 @@ import subprocess
 import sys
 import threading
 import time
+from collections.abc import Mapping, Sequence
+from http.server import BaseHTTPRequestHandler, HTTPServer
 from pathlib import Path
 
 import psutil
@@ -86,6 +88,36 @@ def test_server_outlives_the_thread_that_started_it(tmp_path: Path) -> None:
 def test_server_is_in_a_session_of_its_own(server: ClickHouseServer) -> None:
     assert server.pid is not None
     assert os.getsid(server.pid) == server.pid != os.getsid(0)
+
+
+def test_server_whose_port_another_takes_while_it_starts_goes_elsewhere(tmp_path: Path) -> None:
+    """The other answers as ours would: it must not be taken for ours."""
+
+    class Answer(BaseHTTPRequestHandler):
+        def do_GET(self) -> None:
+            self.send_response(200)
+            self.end_headers()
+            self.wfile.write(b"Ok.\n")
+
+    others: list[HTTPServer] = []
+
+    class Overtaken(ClickHouseServer):
+        def _command(self, port: int) -> tuple[Sequence[str], Mapping[str, str]]:
+            if not others:
+                others.append(HTTPServer(("127.0.0.1", port), Answer))
+                threading.Thread(target=others[0].serve_forever, daemon=True).start()
+            return super()._command(port)
+
+    preferred = free_port()
+    try:
+        with Overtaken(tmp_path).prefer(preferred) as server:
+            assert others[0].server_port == preferred
+            assert server.port != preferred
+            assert server.running
+    finally:
+        for other in others:
+            other.shutdown()
+            other.server_close()
 
 
 def test_start_that_fails_names_its_reason_and_leaves_nothing_running(tmp_path: Path) -> None:
