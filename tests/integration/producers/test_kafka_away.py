@@ -60,25 +60,31 @@ def logs(broker: KafkaServer, prefix: str) -> dict[str, RawLog]:
     return found
 
 
-def wait_caught_up(broker: KafkaServer, prefix: str, simulated: Simulation) -> None:
-    """Wait until little is left of what the venues could not send meanwhile."""
-    for _ in range(20):
-        started = time.monotonic()
-        for name in NAMES:
-            symbols = simulated.venues[name]["symbols"]
-            last = {symbol: simulated.delivered(name, symbol)[-1]["trade_id"] for symbol in symbols}
+Delivered = dict[tuple[str, str], list[str]]
+"""Identities of the trades that the venues have sent, by venue and symbol."""
 
-            def holds(log: RawLog, last: dict[str, str] = last) -> bool:
-                found = log.trades()
-                return all(
-                    any(trade.trade_id == wanted for trade in found[symbol])
-                    for symbol, wanted in last.items()
-                )
 
-            wait_recorded(broker.bootstrap, prefix, [name], holds, "trades made until now")
-        if time.monotonic() - started < 3:
-            return
-    raise AssertionError("the producer does not catch up")
+def delivered(simulated: Simulation) -> Delivered:
+    return {
+        (name, symbol): [trade["trade_id"] for trade in simulated.delivered(name, symbol)]
+        for name in NAMES
+        for symbol in simulated.venues[name]["symbols"]
+    }
+
+
+def wait_has(broker: KafkaServer, prefix: str, sent: Delivered) -> None:
+    """Wait until the log has the last of these trades of every symbol."""
+    for name in NAMES:
+        last = {symbol: ids[-1] for (venue, symbol), ids in sent.items() if venue == name}
+
+        def holds(log: RawLog, last: dict[str, str] = last) -> bool:
+            found = log.trades()
+            return all(
+                any(trade.trade_id == wanted for trade in found[symbol])
+                for symbol, wanted in last.items()
+            )
+
+        wait_recorded(broker.bootstrap, prefix, [name], holds, "trades made until now")
 
 
 def wait_acknowledged(running: Producer) -> None:
@@ -114,9 +120,11 @@ def test_produce_kafka_away_under_load_loses_nothing(
         assert code == 503
         wait_until(running.ready, "ready again")
         wait_until(lambda: len(running.events("socket_resumed")) >= 4, "all sockets read again")
-        wait_caught_up(broker, prefix, simulated)
+        sent = delivered(simulated)
+        wait_has(broker, prefix, sent)
         assert running.stop() == 0, running.said()
 
+    all_sent = delivered(simulated)
     found = logs(broker, prefix)
     paused = 0
     for log in found.values():
@@ -127,8 +135,10 @@ def test_produce_kafka_away_under_load_loses_nothing(
         ]
         paused += sum(tick.paused_ns for tick in ticks)
         for symbol in simulated.venues[log.exchange]["symbols"]:
-            expected = [trade["trade_id"] for trade in simulated.delivered(log.exchange, symbol)]
-            assert [trade.trade_id for trade in log.trades()[symbol]] == expected
+            # What a slow machine had still to read when it was told to end was never received.
+            recorded = [trade.trade_id for trade in log.trades()[symbol]]
+            assert len(recorded) >= len(sent[log.exchange, symbol])
+            assert recorded == all_sent[log.exchange, symbol][: len(recorded)]
     assert paused > 1_000_000_000
 
 
