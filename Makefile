@@ -51,6 +51,10 @@ test: setup ## Run all tests, on real Kafka, Faust and ClickHouse
 	@failed=0; $(BIN)/pytest -m alone || failed=1; \
 	$(BIN)/pytest $(SIDE_BY_SIDE) -m "not alone" || failed=1; exit $$failed
 
+.PHONY: fuzz
+fuzz: setup ## Run the property tests on other examples each time (`make test`: on the same)
+	$(BIN)/pytest -q $(SIDE_BY_SIDE) --ignore=tests/integration -m hypothesis --hypothesis-profile=other
+
 .PHONY: test-containers
 test-containers: setup ## Run the integration tests on a Docker engine, with our own images
 	infra/docker/build.sh

@@ -25,7 +25,7 @@ def made(bids: dict[int, int], limit: int | None, spelling: str) -> OrderBook:
     return book
 
 
-@settings(max_examples=300, deadline=None, derandomize=True)
+@settings(max_examples=300)
 @given(held=SIDES, shown=SIDES, limits=st.tuples(LIMITS, LIMITS), is_same=st.booleans())
 def test_difference_is_found_exactly_where_both_are_proven(
     held: dict[int, int],
@@ -73,7 +73,7 @@ def change(levels: int, last: int) -> Delta:
     return Delta("S", last, last - 1, last, bids, asks, 0)
 
 
-@settings(max_examples=50, deadline=None, derandomize=True)
+@settings(max_examples=50)
 @given(weights=st.lists(st.integers(0, 9000), max_size=12))
 def test_retained_changes_are_the_newest_that_fit(weights: list[int]) -> None:
     kept = RetainedChanges()

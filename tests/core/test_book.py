@@ -74,7 +74,7 @@ def _plain(value: Decimal) -> str:
     return text or "0"
 
 
-@settings(max_examples=80, deadline=None, derandomize=True)
+@settings(max_examples=80)
 @given(steps=STEPS)
 def test_book_after_any_changes_is_the_model(
     steps: list[tuple[str, list[Level], list[Level]]],
@@ -128,7 +128,7 @@ def _compare_top(book: OrderBook, model: Model, publisher: Publisher) -> None:
     assert all(0 <= value < 1 << 63 for value in everything)
 
 
-@settings(max_examples=50, deadline=None, derandomize=True)
+@settings(max_examples=50)
 @given(bids=LEVELS, asks=LEVELS)
 def test_book_digest_is_the_crc_of_its_canonical_text(bids: list[Level], asks: list[Level]) -> None:
     book, model = OrderBook(), Model()
@@ -140,7 +140,7 @@ def test_book_digest_is_the_crc_of_its_canonical_text(bids: list[Level], asks: l
     assert zlib.crc32("".join(lines).encode()) == book.crc32()
 
 
-@settings(max_examples=50, deadline=None, derandomize=True)
+@settings(max_examples=50)
 @given(levels=LEVELS, depth=st.integers(1, 8), more=LEVELS)
 def test_book_side_cut_to_a_depth_keeps_the_best(
     levels: list[Level], depth: int, more: list[Level]
@@ -159,7 +159,7 @@ def test_book_side_cut_to_a_depth_keeps_the_best(
     assert len(model.bids) == len(book.bids)
 
 
-@settings(max_examples=60, deadline=None, derandomize=True)
+@settings(max_examples=60)
 @given(levels=LEVELS, bad=st.sampled_from(["", "-1", "NaN", "1e999", "x", "1.", ".5", "٣"]))
 def test_book_replaced_by_what_cannot_be_read_is_empty(levels: list[Level], bad: str) -> None:
     book = OrderBook()
@@ -182,7 +182,7 @@ FEW = st.tuples(
 )
 
 
-@settings(max_examples=150, deadline=None, derandomize=True)
+@settings(max_examples=150)
 @given(steps=st.lists(FEW, min_size=5, max_size=40), depth=st.sampled_from([1, 3, 10, 12]))
 def test_book_tells_no_level_as_it_was_before(
     steps: list[tuple[str, int, str]], depth: int
@@ -312,7 +312,7 @@ FIXED = st.dictionaries(
 )
 
 
-@settings(max_examples=50, deadline=None, derandomize=True)
+@settings(max_examples=50)
 @given(bids=FIXED, asks=FIXED, changes=st.lists(st.tuples(st.booleans(), FIXED), max_size=8))
 def test_checksum_after_any_changes_is_that_of_the_page(
     bids: dict[str, str], asks: dict[str, str], changes: list[tuple[bool, dict[str, str]]]

@@ -510,7 +510,7 @@ GARBAGE = (
 
 
 @pytest.mark.parametrize("name", VENUES)
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 @given(operations=st.lists(OPERATIONS, max_size=60), fraction=st.floats(0, 1))
 def test_session_any_faults_end_in_true_live_books(
     name: str, operations: list[tuple[str, int]], fraction: float

@@ -76,7 +76,7 @@ def test_chain_knows_what_was_overtaken() -> None:
     assert not made.is_late(10, 11)
 
 
-@settings(max_examples=200, deadline=None, derandomize=True)
+@settings(max_examples=200)
 @given(
     numbers=st.lists(st.integers(1, 40) | st.integers(1000, 1010), max_size=60),
     ordered=st.booleans(),

@@ -27,7 +27,7 @@ ANY_TEXT = (
 )
 
 
-@settings(max_examples=300, deadline=None, derandomize=True)
+@settings(max_examples=300)
 @given(text=ANY_TEXT)
 def test_plain_keeps_the_value_or_refuses(text: str) -> None:
     """What comes back is plain, equal and storable; what is refused is none of these."""
@@ -66,7 +66,7 @@ def _plain_length(match: re.Match[str]) -> int:
     )
 
 
-@settings(max_examples=150, deadline=None, derandomize=True)
+@settings(max_examples=150)
 @given(text=NUMBERS, more=st.integers(0, 9))
 def test_mantissa_and_render_are_inverse(text: str, more: int) -> None:
     exponent = decimals_of(text) + more
@@ -77,7 +77,7 @@ def test_mantissa_and_render_are_inverse(text: str, more: int) -> None:
     assert mantissa(render(value, exponent), exponent) == value
 
 
-@settings(max_examples=150, deadline=None, derandomize=True)
+@settings(max_examples=150)
 @given(text=NUMBERS, exponent=st.integers(0, 18))
 def test_mantissa_is_exact_or_refused(text: str, exponent: int) -> None:
     scaled = Fraction(text) * 10**exponent
@@ -88,7 +88,7 @@ def test_mantissa_is_exact_or_refused(text: str, exponent: int) -> None:
             mantissa(text, exponent)
 
 
-@settings(max_examples=200, deadline=None, derandomize=True)
+@settings(max_examples=200)
 @given(value=st.integers(0, 10**30), exponent=st.integers(-5, 25))
 def test_render_prints_the_value_without_superfluous_zeros(value: int, exponent: int) -> None:
     text = render(value, exponent)
@@ -98,7 +98,7 @@ def test_render_prints_the_value_without_superfluous_zeros(value: int, exponent:
     assert "." not in text or text[-1] not in "0."
 
 
-@settings(max_examples=200, deadline=None, derandomize=True)
+@settings(max_examples=200)
 @given(text=NUMBERS)
 def test_normalised_texts_are_equal_exactly_if_their_values_are(text: str) -> None:
     made = normalised(text)

@@ -303,7 +303,7 @@ DAMAGE = st.tuples(
 
 
 @pytest.mark.parametrize("name", VENUES)
-@settings(max_examples=40, deadline=None, derandomize=True)
+@settings(max_examples=40)
 @given(damages=st.lists(DAMAGE, min_size=1, max_size=30))
 def test_fuzz_damage_to_one_symbol_leaves_the_facts_of_the_other_as_they_were(
     name: str, damages: list[tuple[int, int, str, int]]
@@ -366,7 +366,7 @@ def facts_of(transcript: Transcript, frames: Iterable[Frame], symbol: str) -> li
 
 
 @pytest.mark.parametrize("name", VENUES)
-@settings(max_examples=300, deadline=None, derandomize=True)
+@settings(max_examples=300)
 @given(payload=st.binary(max_size=80) | st.text(max_size=40).map(lambda text: text.encode()))
 def test_fuzz_decoders_given_any_bytes_decode_or_refuse(name: str, payload: bytes) -> None:
     decodes_or_refuses(name, payload)
@@ -381,7 +381,7 @@ JSON = st.recursive(
 
 
 @pytest.mark.parametrize("name", VENUES)
-@settings(max_examples=60, deadline=None, derandomize=True)
+@settings(max_examples=60)
 @given(value=st.dictionaries(st.sampled_from(KEYS), JSON))
 def test_fuzz_decoders_given_any_json_decode_or_refuse(name: str, value: object) -> None:
     decodes_or_refuses(name, json.dumps(value).encode())

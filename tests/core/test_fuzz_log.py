@@ -66,7 +66,7 @@ FRAMES = st.builds(
 )
 
 
-@settings(max_examples=400, deadline=None, derandomize=True)
+@settings(max_examples=400)
 @given(
     records=st.lists(
         st.tuples(
@@ -139,7 +139,7 @@ def test_fuzz_record_of_another_chain_is_a_fault_that_names_both() -> None:
     assert events.faults[0].expected == first.chain.hex()
 
 
-@settings(max_examples=200, deadline=None, derandomize=True)
+@settings(max_examples=200)
 @given(
     letter=st.builds(
         DeadLetter,

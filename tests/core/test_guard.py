@@ -237,7 +237,7 @@ def test_guard_renewal_that_gives_the_book_up_must_be_answered() -> None:
 
 
 @pytest.mark.parametrize("name", ["deribit", "binance", "kraken"])
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 @given(
     steps=st.lists(
         st.tuples(

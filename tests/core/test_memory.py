@@ -157,7 +157,7 @@ def restarted(
     return pipeline, {(c.channel, c.symbol) for each in kept.values() for c in each}
 
 
-@settings(max_examples=20, deadline=None, derandomize=True)
+@settings(max_examples=20)
 @given(seed=st.integers(0, 10_000), places=st.lists(st.integers(0, 10**6), min_size=3, max_size=3))
 def test_restored_pipeline_says_what_one_that_never_stopped_says(
     seed: int, places: list[int]

@@ -56,7 +56,7 @@ def faults_of(events: Events) -> list[tuple[FaultKind, int | None, str]]:
 
 
 @pytest.mark.parametrize("name", VENUES)
-@settings(max_examples=15, deadline=None, derandomize=True)
+@settings(max_examples=15)
 @given(repeats=st.lists(st.tuples(st.integers(0, 100), st.integers(0, 100)), max_size=8))
 def test_batches_that_come_again_change_nothing(name: str, repeats: list[tuple[int, int]]) -> None:
     batches = batches_of(name)

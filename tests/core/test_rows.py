@@ -5,7 +5,7 @@ from typing import Any
 
 import msgspec
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from core.columns import DECIMAL_BYTES, decimal_text
@@ -70,7 +70,6 @@ def _rows(buffer: RowBuffer) -> list[dict[str, Any]]:
     return [{name: columns[name][i] for name in columns} for i in range(len(buffer))]
 
 
-@settings(suppress_health_check=[HealthCheck.too_slow])
 @given(events(), st.integers(0, 2**63 - 1))
 def test_rows_of_every_kind_carry_the_whole_origin(facts: Events, offset: int) -> None:
     address = facts.address
@@ -90,7 +89,6 @@ def test_rows_of_every_kind_carry_the_whole_origin(facts: Events, offset: int) -
             assert (row["offset"], row["row"]) == (offset, index)
 
 
-@settings(suppress_health_check=[HealthCheck.too_slow])
 @given(events())
 def test_rows_hold_the_facts_unchanged(facts: Events) -> None:
     rows = {}

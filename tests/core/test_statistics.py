@@ -44,7 +44,7 @@ def closed(
     )
 
 
-@settings(max_examples=150, deadline=None, derandomize=True)
+@settings(max_examples=150)
 @given(windows=WINDOWS)
 def test_window_reports_what_its_frames_say(
     windows: list[list[tuple[int, int, int, int | None]]],
@@ -164,7 +164,7 @@ def test_window_of_very_many_frames_holds_a_bounded_number() -> None:
     assert abs(fmean(samples) - fmean(range(102_400))) < 2_000
 
 
-@settings(max_examples=100, deadline=None, derandomize=True)
+@settings(max_examples=100)
 @given(
     steps=st.lists(
         st.tuples(st.sampled_from(BookState), st.integers(0, NS), st.booleans()), max_size=30
@@ -219,7 +219,7 @@ def test_heartbeat_is_reported_in_its_own_window_only() -> None:
     assert closed(stream, 2, 1).heartbeat_rtt_ns is None
 
 
-@settings(max_examples=100, deadline=None, derandomize=True)
+@settings(max_examples=100)
 @given(st.lists(st.lists(st.integers(0, 10 * NS), max_size=6), min_size=1, max_size=5))
 def test_heartbeat_intervals_are_of_the_windows_in_which_they_end(windows: list[list[int]]) -> None:
     """Concept 8: as a distribution, each interval counted once."""
@@ -248,7 +248,7 @@ def test_heartbeats_that_flood_us_are_counted_and_not_kept() -> None:
     assert closed(stream, 10_000, 1).heartbeats == 10_000
 
 
-@settings(max_examples=100, deadline=None, derandomize=True)
+@settings(max_examples=100)
 @given(values=st.lists(st.integers(-9, 9), max_size=40), percent=st.integers(1, 100))
 def test_quantile_is_that_of_the_nearest_rank(values: list[int], percent: int) -> None:
     assert naive_quantile(values, percent) == quantile(sorted(values), percent)

@@ -341,9 +341,7 @@ class RequestedBookMachine(BookMachine):
 def machine(name: str, base: type[BookMachine] = BookMachine, holes: int = 0) -> Any:
     made: Any = type(f"Machine_{name}", (base,), {"name": name, "holes": holes})
     case = made.TestCase
-    case.settings = settings(
-        max_examples=60, stateful_step_count=40, deadline=None, derandomize=True
-    )
+    case.settings = settings(max_examples=60, stateful_step_count=40)
     return case
 
 

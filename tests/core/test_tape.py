@@ -25,7 +25,7 @@ RECORDS = st.lists(
 )
 
 
-@settings(max_examples=150, deadline=None, derandomize=True)
+@settings(max_examples=150)
 @given(records=RECORDS, headers=st.booleans(), blanks=st.booleans())
 def test_tape_read_is_what_was_written(
     records: list[tuple[int, str, str, str]], headers: bool, blanks: bool
@@ -72,7 +72,7 @@ def test_tape_malformed_record_names_its_line(record: str, reason: str, before: 
     assert len(str(caught.value)) < 200
 
 
-@settings(max_examples=200, deadline=None, derandomize=True)
+@settings(max_examples=200)
 @given(lines=st.lists(st.text(max_size=30), max_size=6))
 def test_tape_of_any_text_is_read_or_refused(lines: list[str]) -> None:
     reader = TapeReader(lines)
@@ -112,7 +112,7 @@ def test_tape_header_says_where_its_keys_stand() -> None:
 # -- batches --
 
 
-@settings(max_examples=100, deadline=None, derandomize=True)
+@settings(max_examples=100)
 @given(count=st.integers(0, 60), size=st.integers(1, 20))
 def test_batches_tile_the_frames_and_chain(count: int, size: int) -> None:
     frames = [Frame(FrameKind.RECEIVED, n, n, "", b"x") for n in range(count)]
@@ -127,7 +127,7 @@ def test_batches_tile_the_frames_and_chain(count: int, size: int) -> None:
         assert batch.chain == chain
 
 
-@settings(max_examples=100, deadline=None, derandomize=True)
+@settings(max_examples=100)
 @given(cuts=st.lists(st.integers(0, 5), max_size=10))
 def test_builder_numbers_and_chains_what_it_is_given(cuts: list[int]) -> None:
     builder = BatchBuilder(Address("x", "s", "A", 1))
@@ -146,7 +146,7 @@ def test_builder_numbers_and_chains_what_it_is_given(cuts: list[int]) -> None:
             assert builder.oldest_mono is None
 
 
-@settings(max_examples=200, deadline=None, derandomize=True)
+@settings(max_examples=200)
 @given(
     frames=st.lists(
         st.builds(

@@ -98,7 +98,7 @@ def test_numbers_that_cannot_be_stored_are_refused(text: str) -> None:
 MICROSECONDS = st.integers(0, TS_MAX // 1000)
 
 
-@settings(max_examples=200, deadline=None, derandomize=True)
+@settings(max_examples=200)
 @given(us=MICROSECONDS, hours=st.integers(-12, 12))
 def test_rfc_3339_times_are_exact_to_the_microsecond(us: int, hours: int) -> None:
     utc = EPOCH + timedelta(microseconds=us)
@@ -123,7 +123,7 @@ def test_times_that_are_none_are_refused(text: str) -> None:
         nanoseconds(text)
 
 
-@settings(max_examples=200, deadline=None, derandomize=True)
+@settings(max_examples=200)
 @given(ns=st.integers(0, TS_MAX), places=st.integers(0, 12))
 def test_seconds_with_decimals_are_exact_to_the_nanosecond(ns: int, places: int) -> None:
     whole, fraction = divmod(ns, 10**9)
@@ -156,7 +156,7 @@ def test_seconds_that_are_none_are_refused(text: str) -> None:
         nanoseconds_of(text)
 
 
-@settings(max_examples=100, deadline=None, derandomize=True)
+@settings(max_examples=100)
 @given(values=st.dictionaries(st.sampled_from(["symbol", "limit"]), st.text(min_size=1)))
 def test_query_of_an_address_is_what_was_put_there(values: dict[str, str]) -> None:
     url = f"https://venue/api/v3/depth?{urlencode(values, errors='replace')}"
@@ -166,7 +166,7 @@ def test_query_of_an_address_is_what_was_put_there(values: dict[str, str]) -> No
     assert found == {key: value.encode(errors="replace").decode() for key, value in values.items()}
 
 
-@settings(max_examples=200, deadline=None, derandomize=True)
+@settings(max_examples=200)
 @given(url=st.text() | st.from_regex(r"https?://\[?[a-z:]*\]?[/?=&%a-f0-9;]*", fullmatch=True))
 def test_query_of_any_text_never_fails(url: str) -> None:
     segment, values = query(url)

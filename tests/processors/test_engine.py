@@ -101,7 +101,7 @@ def test_engine_fed_twice_gives_the_same_bytes(exchange: str) -> None:
 
 
 @pytest.mark.parametrize("exchange", SYMBOLS)
-@settings(max_examples=15, deadline=None)
+@settings(max_examples=15)
 @given(sizes=st.lists(st.integers(1, 120), min_size=1, max_size=6))
 def test_engine_of_frames_cut_otherwise_gives_the_same_facts(
     exchange: str, sizes: list[int]
@@ -297,7 +297,7 @@ def _frames(draw: st.DrawFn) -> Frame:
     return frame
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=200)
 @given(
     st.lists(
         st.tuples(

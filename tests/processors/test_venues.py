@@ -104,7 +104,7 @@ def test_marks_grow_on_every_topic_and_are_those_of_the_headers() -> None:
             last[place] = mark
 
 
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=30)
 @given(start=st.integers(1, len(RECORDS) - 1))
 def test_engine_warmed_with_the_recent_log_goes_on_with_the_same_bytes(start: int) -> None:
     since = RECORDS[start - 1].ts - WARMUP_S * 10**9

@@ -116,7 +116,7 @@ def messages(draw: st.DrawFn) -> tuple[list[tuple[str, bytes]], bytes]:
     return heard, stream
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=150)
 @given(said=messages(), cuts=st.lists(st.integers(0, 1 << 20), max_size=12))
 def test_socket_hears_the_same_however_the_bytes_are_cut(
     said: tuple[list[tuple[str, bytes]], bytes], cuts: list[int]

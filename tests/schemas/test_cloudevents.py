@@ -17,7 +17,7 @@ NAME = re.compile(r"ce_[a-z0-9]{1,20}")
 
 
 @given(events())
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=30)
 def test_alert_carries_all_required_attributes_in_its_headers(facts: Events) -> None:
     alert = msgspec.structs.replace(facts.alerts[0], ts=facts.alerts[0].ts % TS_MAX)
     facts = msgspec.structs.replace(facts, alerts=[alert])

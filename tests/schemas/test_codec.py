@@ -6,7 +6,7 @@ from typing import Any
 
 import msgspec
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from core.events import (
@@ -79,7 +79,6 @@ def test_dead_letter_encoded_reads_back_equal(letter: DeadLetter) -> None:
 
 
 @given(events(), st.integers(0, 2**31 - 1), st.integers(0, 2**63 - 1))
-@settings(suppress_health_check=[HealthCheck.too_slow])
 def test_events_encoded_read_back_equal(facts: Events, partition: int, offset: int) -> None:
     header = Header(facts.address, facts.number, partition, offset)
 
@@ -132,7 +131,7 @@ def test_decoder_given_any_body_decodes_or_refuses(name: str, body: bytes) -> No
 
 
 @given(st.data(), events(), FRAME_BATCHES, LETTERS)
-@settings(suppress_health_check=[HealthCheck.too_slow], max_examples=200)
+@settings(max_examples=200)
 def test_decoder_given_damaged_value_decodes_or_refuses(
     data: st.DataObject, facts: Events, frames: FrameBatch, letter: DeadLetter
 ) -> None:

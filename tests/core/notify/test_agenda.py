@@ -305,7 +305,7 @@ SILENCES = st.lists(
 
 
 @given(ACTIONS, SILENCES, st.sampled_from([NO_DAMPING, Damping(2, 60 * S, 15 * S)]))
-@settings(max_examples=400, deadline=None)
+@settings(max_examples=400)
 def test_every_history_tells_each_incident_once_to_each_receiver(
     actions: list[tuple[str, int | str]], silences: list[Silence], damping: Damping
 ) -> None:

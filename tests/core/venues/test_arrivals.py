@@ -71,7 +71,7 @@ def test_troubled_market_has_every_kind_of_alert(seed: int) -> None:
     assert {alert.phase.name for alert in alerts} == {"OPEN", "RESOLVE"}
 
 
-@settings(max_examples=15, deadline=None)
+@settings(max_examples=15)
 @given(seed=st.sampled_from(sorted(TROUBLED)), draw=st.integers(0, 10_000))
 def test_order_of_arrival_within_the_lateness_changes_nothing(seed: int, draw: int) -> None:
     rng = Random(draw)
@@ -81,7 +81,7 @@ def test_order_of_arrival_within_the_lateness_changes_nothing(seed: int, draw: i
     assert rows(fed(shuffled(told, rng)), until) == rows(fed(told), until)
 
 
-@settings(max_examples=10, deadline=None)
+@settings(max_examples=10)
 @given(seed=st.sampled_from(sorted(TROUBLED)), draw=st.integers(0, 10_000))
 def test_repeats_change_nothing(seed: int, draw: int) -> None:
     rng = Random(draw)
@@ -96,7 +96,7 @@ def test_repeats_change_nothing(seed: int, draw: int) -> None:
     assert fed(repeated) == fed(told)
 
 
-@settings(max_examples=15, deadline=None)
+@settings(max_examples=15)
 @given(seed=st.sampled_from(sorted(TROUBLED)), cut=st.integers(0, 4 * FAULTY_S - 1))
 def test_reader_that_begins_at_a_checkpoint_says_what_one_that_never_stopped_says(
     seed: int, cut: int

@@ -317,7 +317,7 @@ def test_queries_run_while_rows_are_inserted(http: Http, table: str) -> None:
     assert http.rows(f"SELECT count() FROM {table}") == [["400000"]]
 
 
-@settings(max_examples=100, deadline=None, suppress_health_check=list(HealthCheck))
+@settings(max_examples=100, suppress_health_check=list(HealthCheck))
 @given(
     body=st.binary(max_size=200) | st.text(max_size=100).map(str.encode),
     encoding=st.sampled_from(["", "lz4", "zstd", "gzip", "nothing"]),

@@ -74,7 +74,7 @@ TASKS = st.builds(
     shard=NAMES,
     before=st.integers(0, 20),
 )
-EVERY = settings(max_examples=150, deadline=None)
+EVERY = settings(max_examples=150)
 
 
 def task(**given: Any) -> Task:
