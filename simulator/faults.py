@@ -18,6 +18,7 @@ from simulator.connection import Connection
 from simulator.wire import BINARY, TEXT, Frame, message
 
 AFFECTED_MAX = 1000  # frames named in one ledger entry; the count goes on
+HELD_MAX_NS = 200_000_000  # a frame later than that is lost to its reader first, and late
 
 
 @dataclass(slots=True, kw_only=True)
@@ -143,16 +144,19 @@ class Duplicate(FrameFault):
 
 
 class Reorder(FrameFault):
-    """A frame changes places with the next one of its symbol and channel."""
+    """A frame changes places with the next one of its symbol and channel, if one comes soon."""
 
     def __init__(self, entry: Entry, count: int, random: Random, share: float = 1.0) -> None:
         """Hold nothing yet."""
         super().__init__(entry, count, random, share)
         self._held: Frame | None = None
+        self._held_ns = 0
 
     def apply(self, frame: Frame) -> list[Frame]:
         """Send the later frame, then the one that was held back."""
         held = self._held
+        if held is not None and self.entry.clock.true_ns() - self._held_ns > HELD_MAX_NS:
+            return [*self.overtaken(), *super().apply(frame)]
         if held is not None and (held.channel, held.market) == (frame.channel, frame.market):
             self._held = None
             return [frame, held]
@@ -165,6 +169,7 @@ class Reorder(FrameFault):
     def change(self, frame: Frame) -> list[Frame]:
         """Hold it back."""
         self._held = frame
+        self._held_ns = self.entry.clock.true_ns()
         return []
 
     def overtaken(self) -> list[Frame]:

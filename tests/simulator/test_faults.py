@@ -8,8 +8,10 @@ from typing import cast
 
 import pytest
 
+from simulator.clock import Clock
 from simulator.connection import Connection
 from simulator.faults import (
+    HELD_MAX_NS,
     CorruptChecksum,
     CorruptDigit,
     Delay,
@@ -122,6 +124,30 @@ def test_reorder_lets_the_held_frame_go_before_an_ack() -> None:
     gate.push(frame(3))
 
     assert wire.sent == [frame(1), ACK, frame(3), frame(2)]
+    assert [each["sequence"] for each in fault.entry.affected] == [2]
+
+
+class SetClock(Clock):
+    """A clock that stands where it is put."""
+
+    def __init__(self, now: list[int]) -> None:
+        super().__init__()
+        self._now = now
+
+    def true_ns(self) -> int:
+        return self._now[0]
+
+
+def test_reorder_lets_go_what_nothing_overtakes_in_time() -> None:
+    now = [1_000_000_000]
+    wire, gate, fault = gate_of(Reorder, symbol="BTC/USD")
+    fault.entry.clock = SetClock(now)
+    gate.push(frame(1))
+    now[0] += HELD_MAX_NS + 1
+    for each in (frame(9, market=ETH), frame(2), frame(3)):
+        gate.push(each)
+
+    assert [each.sequence for each in wire.sent] == [1, 9, 3, 2]
     assert [each["sequence"] for each in fault.entry.affected] == [2]
 
 
