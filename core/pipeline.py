@@ -16,6 +16,7 @@ from typing import Final, TypeVar
 import msgspec
 
 from core.clock import ServerTime
+from core.continuity import Bootstrap
 from core.events import BookState, Events, FaultKind, StreamCheckpoint
 from core.facts import Facts
 from core.frames import (
@@ -80,7 +81,8 @@ class ShardPipeline:
         self._epoch = 0
         self._next_number = -1
         self._chain = CHAIN_START
-        self._stability = ConnectionStability(self._facts)
+        begins_with_change = exchange.capabilities.bootstrap is Bootstrap.REQUEST
+        self._stability = ConnectionStability(self._facts, begins_with_change=begins_with_change)
         self._seconds = Seconds(
             self._facts, self._instruments, self._stability, settings.checkpoint_interval_ns
         )

@@ -35,12 +35,14 @@ _LOSSES: Final = frozenset({AlertKind.GAP, AlertKind.CHECKSUM})
 class ConnectionStability:
     """See the module's docstring; alerts go to `facts`."""
 
-    def __init__(self, facts: Facts) -> None:
+    def __init__(self, facts: Facts, *, begins_with_change: bool = False) -> None:
+        """`begins_with_change`: the venue sends no snapshot of a book by itself."""
         self.is_connected = False
         self.is_connecting = False
         self.due = _NEVER
         """Monotonic ns at which `weigh` has something to do."""
         self._facts = facts
+        self._begins_with_change = begins_with_change
         self.triage = Triage(facts)
         self._held: dict[Stream, tuple[int, Finding]] = {}
         """One gap of a stream that may yet be filled, and when it is too late."""
@@ -216,6 +218,7 @@ class ConnectionStability:
             has_loss,
             root.clock.read(frame.ts_mono, frame.ts_recv),
             is_late=is_late,
+            begins_with_change=self._begins_with_change,
         )
 
     def close(self, second: StreamSecond, window: ConnectionWindow) -> StreamSecond:

@@ -11,7 +11,7 @@ from core.events import StreamSecond
 from core.stability.alerts import AlertKind, Finding
 from core.stability.health import POOLED, ConnectionWindow, StreamHealth
 from core.stability.score import SCALES, Component
-from core.stability.states import StreamState
+from core.stability.states import BEGIN_NS, SYNCING_NS, StreamState
 
 CONNECTION: Final = "connection"
 DATA: Final = "data"
@@ -40,8 +40,11 @@ def findings(
         yield from _unusual(second, health, connection.clock.waits_after_ns)
     yield from _disorder(second)
     if second.channel == BOOK and second.state is StreamState.DOWN:
+        patience_ns = BEGIN_NS if connection.is_unbegun(second) else SYNCING_NS
+        lasted_ns = patience_ns + health.machine.held_ns
         yield Finding(
-            AlertKind.BOOK_DOWN, second.ts, "book not LIVE", health.machine.held_ns / _S, 0.0, "s"
+            *(AlertKind.BOOK_DOWN, second.ts, "book not LIVE"),
+            *(lasted_ns / _S, patience_ns / _S, "s"),
         )
 
 

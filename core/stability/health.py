@@ -52,7 +52,7 @@ class ConnectionWindow(msgspec.Struct, frozen=True):
 
     `open_ns` is how long the socket has been open, `is_blind` that our own producer was not able to
     hand on all that came, `has_loss` that messages were found missing, `is_late` that it was too
-    busy to stamp what came.
+    busy to stamp what came, `begins_with_change` that the venue sends no snapshots by itself.
     """
 
     is_connected: bool
@@ -62,6 +62,16 @@ class ConnectionWindow(msgspec.Struct, frozen=True):
     has_loss: bool = False
     clock: ClockReading = ClockReading()
     is_late: bool = False
+    begins_with_change: bool = False
+
+    def is_unbegun(self, second: StreamSecond) -> bool:
+        """Say whether a stream is a book of which the venue had nothing to say as yet."""
+        return (
+            self.begins_with_change
+            and second.channel == "book"
+            and not second.frames
+            and second.empty_ns >= second.window_ns
+        )
 
     def silence_ns(self, second: StreamSecond) -> int:
         """Return how long a stream has been silent; at most since the socket was opened."""
@@ -127,6 +137,7 @@ class StreamHealth(msgspec.Struct, array_like=True):
             and badness.get(Component.LIVENESS, 0.0) >= SILENT_FROM,
             is_blind=connection.is_blind,
             resyncs=second.resyncs,
+            is_unbegun=connection.is_unbegun(second),
         )
         state = self.machine.advance(situation, found.value, second.window_ns)
         cap = 100.0 * STATE_CAPS.get(state, 1.0)

@@ -10,7 +10,8 @@
     UNSTABLE -> DEGRADED   score 60 or more for 30 s
     DEGRADED -> STABLE     score 90 or more for 30 s
     any      -> SYNCING    the book is not LIVE, or was not for a part of the window
-    CONNECTING, SYNCING -> DOWN   after 10 s and 30 s without getting further
+    CONNECTING, SYNCING -> DOWN   after 10 s and 30 s without getting further; what the venue says
+                                  nothing of has five minutes to begin
 
 The two thresholds of each border and the times keep a score that swings around one of them from
 swinging the state. While our own pipeline is blind nothing is concluded: the state stands still.
@@ -34,6 +35,8 @@ RESYNCS: Final = 3
 RESYNCS_NS: Final = 300 * _S
 CONNECTING_NS: Final = 10 * _S
 SYNCING_NS: Final = 30 * _S
+BEGIN_NS: Final = 300 * _S
+"""For a book that begins with its first change: a quiet symbol has none for a while."""
 
 
 class StreamState(IntEnum):
@@ -58,7 +61,7 @@ class Situation(msgspec.Struct, frozen=True):
 
     `is_following`: it has begun, and its book, if it is one, was LIVE throughout. `resyncs` were
     completed in the window. `is_silent`: longer than any rhythm of its own explains. `is_blind`:
-    our own pipeline did not see all that came.
+    our own pipeline did not see all that came. `is_unbegun`: it waits for the venue's first word.
     """
 
     is_connected: bool
@@ -67,6 +70,7 @@ class Situation(msgspec.Struct, frozen=True):
     is_silent: bool
     is_blind: bool
     resyncs: int
+    is_unbegun: bool = False
 
 
 class StateMachine(msgspec.Struct, array_like=True):
@@ -83,16 +87,20 @@ class StateMachine(msgspec.Struct, array_like=True):
     """The step that is waited in (CONNECTING or SYNCING), also when it was given up; else DOWN."""
     resynced: list[int] = []
     """Ages of the last resyncs, ns, the oldest first."""
+    unbegun_ns: int = 0
+    """For how much of `held_ns` nothing has come that could have got it further."""
 
     def advance(self, situation: Situation, score: float, passed_ns: int) -> StreamState:
         """Take a window of `passed_ns` and return the state at its end."""
         self.held_ns += passed_ns
+        if situation.is_unbegun:
+            self.unbegun_ns += passed_ns
         self._age_resyncs(situation.resyncs, passed_ns)
         if not situation.is_blind:
             following = self._next(situation, score, passed_ns)
             if following is not self.state:
                 self.state = following
-                self.held_ns = self.low_ns = self.high_ns = 0
+                self.held_ns = self.low_ns = self.high_ns = self.unbegun_ns = 0
         return self.state
 
     def _next(self, situation: Situation, score: float, passed_ns: int) -> StreamState:
@@ -118,7 +126,8 @@ class StateMachine(msgspec.Struct, array_like=True):
         if self.waiting is not state:
             self.waiting = state
             return state
-        is_late = self.state is state and self.held_ns >= limit_ns
+        is_stuck = self.held_ns - self.unbegun_ns >= limit_ns or self.unbegun_ns >= BEGIN_NS
+        is_late = self.state is state and is_stuck
         return StreamState.DOWN if is_late or self.state is StreamState.DOWN else state
 
     def _graded(self, score: float, passed_ns: int) -> StreamState:

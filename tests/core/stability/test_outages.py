@@ -10,6 +10,7 @@ from tests.core.speakers import START_MS
 from tests.core.stability.wire import LEARNED_S, MS, NS, SYMBOLS, Wire
 
 OPEN, RESOLVE = Phase.OPEN, Phase.RESOLVE
+QUIET = SYMBOLS[1]
 
 
 def test_silence_without_a_single_frame_is_seen_by_the_ticks(wire: Wire) -> None:
@@ -221,6 +222,29 @@ def test_book_that_an_outage_broke_has_a_minute_to_come_back(wire: Wire) -> None
     wire.live(20)
 
     assert (wire.alerts[-1].phase, wire.alerts[-1].kind) == (OPEN, AlertKind.BOOK_DOWN)
+
+
+@pytest.mark.parametrize(("venue", "told_after_s"), [("binance", 301), ("deribit", 31)])
+def test_book_that_nothing_is_said_of_is_down_soon_only_where_it_was_promised(
+    venue: str, told_after_s: int
+) -> None:
+    """A quiet symbol of Binance has no first change; elsewhere a subscription has an answer."""
+    wire = Unasked(venue)
+    wire.quiet = {QUIET}
+    alerts = wire.live(told_after_s - 1)
+    more = wire.live(2)
+
+    assert alerts == []
+    assert more == [(OPEN, AlertKind.BOOK_DOWN, "book", QUIET)]
+    assert wire.alerts[-1].value >= wire.alerts[-1].threshold == told_after_s - 1
+
+
+class Unasked(Wire):
+    """One book gets no answer."""
+
+    def renew(self, symbol: str) -> None:
+        if symbol != QUIET:
+            super().renew(symbol)
 
 
 def test_incident_that_has_taken_a_book_is_open_until_it_is_back(wire: Wire) -> None:

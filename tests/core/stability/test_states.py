@@ -96,6 +96,17 @@ def test_book_that_is_not_live_is_syncing_at_once_and_down_after_30_s() -> None:
     assert _after(machine, 1, WELL, 100.0) is StreamState.STABLE
 
 
+def test_book_of_which_nothing_was_said_has_five_minutes_to_begin_and_then_30_s_to_join() -> None:
+    unbegun = msgspec.structs.replace(WAITING, is_unbegun=True)
+
+    assert _after(StateMachine(), 300, unbegun, 100.0) is StreamState.SYNCING
+    assert _after(StateMachine(), 301, unbegun, 100.0) is StreamState.DOWN
+    machine = StateMachine()
+    assert _after(machine, 200, unbegun, 100.0) is StreamState.SYNCING
+    assert _after(machine, 29, WAITING, 100.0) is StreamState.SYNCING
+    assert _after(machine, 2, WAITING, 100.0) is StreamState.DOWN
+
+
 def test_attempt_to_connect_is_given_up_after_10_s() -> None:
     machine = StateMachine()
 
@@ -128,7 +139,7 @@ def test_state_stands_still_while_we_are_blind(state: StreamState) -> None:
 
 SITUATIONS = st.builds(
     Situation, st.booleans(), st.booleans(), st.booleans(), st.booleans(), st.booleans(),
-    st.integers(0, 4),
+    st.integers(0, 4), st.booleans(),
 )  # fmt: skip
 
 
