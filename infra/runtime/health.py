@@ -1,14 +1,16 @@
-"""Health of one process over HTTP: `/live`, `/ready` and `/metrics`.
+"""Health of one process over HTTP: `/live`, `/ready` and `/metrics`, which has the checks, too.
 
 A failed live check asks for a restart; a failed ready check asks for patience. Checks look at
 what the process already knows: they connect to nothing and take no time.
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from typing import Final
 
 import msgspec
 from aiohttp import web
+from prometheus_client.core import GaugeMetricFamily, Metric
+from prometheus_client.registry import Collector
 
 from infra.runtime.metrics import CONTENT_TYPE, Metrics
 from infra.runtime.settings import SettingsError
@@ -42,6 +44,10 @@ class Health:
         """Add a check whose failure means that no work is done now."""
         self._ready[name] = check
 
+    def pages(self) -> dict[str, dict[str, Verdict]]:
+        """Run every check once; by the page that shows it first."""
+        return {"live": _verdicts(self._live), "ready": _verdicts(self._ready)}
+
     def live(self) -> dict[str, Verdict]:
         """Run the live checks."""
         return _verdicts(self._live)
@@ -58,6 +64,7 @@ class HealthServer:
         self.host = host
         self.port = port
         self.health = health
+        metrics.registry.register(_CheckCollector(health))
         self._metrics = metrics
         self._runner: web.AppRunner | None = None
 
@@ -121,3 +128,21 @@ class HealthServer:
 
 def _verdicts(checks: Mapping[str, Check]) -> dict[str, Verdict]:
     return {name: check() for name, check in checks.items()}
+
+
+class _CheckCollector(Collector):
+    """The checks as metrics, for rules that alert on them."""
+
+    def __init__(self, health: Health) -> None:
+        self._health = health
+
+    def collect(self) -> Iterable[Metric]:
+        states = GaugeMetricFamily(
+            "md_check_state",
+            "1 while a check passes, 0 while it fails; page says what its failure means.",
+            labels=["page", "check"],
+        )
+        for page, verdicts in self._health.pages().items():
+            for name, verdict in verdicts.items():
+                states.add_metric([page, name], float(verdict.ok))
+        yield states

@@ -72,6 +72,19 @@ async def test_metrics_are_served_as_prometheus_reads_them(server: HealthServer)
     assert "\nmd_queue_frames 4.0\n" in text
 
 
+async def test_metrics_have_every_check_for_rules_that_alert_on_them(server: HealthServer) -> None:
+    server.health.add_ready("kafka", lambda: Verdict(ok=False, detail="connecting"))
+    server.health.add_live("commits", lambda: Verdict(ok=True))
+    async with (
+        aiohttp.ClientSession() as session,
+        session.get(server.url + "/metrics") as answer,
+    ):
+        text = await answer.text()
+
+    assert 'md_check_state{check="commits",page="live"} 1.0\n' in text
+    assert 'md_check_state{check="kafka",page="ready"} 0.0\n' in text
+
+
 async def test_port_that_is_taken_is_a_settings_error() -> None:
     with socket.create_server(("127.0.0.1", 0)) as taken:
         port = taken.getsockname()[1]
