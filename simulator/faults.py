@@ -18,7 +18,8 @@ from simulator.connection import Connection
 from simulator.wire import BINARY, TEXT, Frame, message
 
 AFFECTED_MAX = 1000  # frames named in one ledger entry; the count goes on
-HELD_MAX_NS = 200_000_000  # a frame later than that is lost to its reader first, and late
+HELD_MAX_NS = 500_000_000  # a frame that is late by more is a fault of another kind
+HELD_REST = 20  # and so are many late ones: for so many times its delay none is held after one
 
 
 @dataclass(slots=True, kw_only=True)
@@ -150,12 +151,12 @@ class Reorder(FrameFault):
         """Hold nothing yet."""
         super().__init__(entry, count, random, share)
         self._held: Frame | None = None
-        self._held_ns = 0
+        self._held_ns = self._not_before_ns = 0
 
     def apply(self, frame: Frame) -> list[Frame]:
         """Send the later frame, then the one that was held back."""
         held = self._held
-        if held is not None and self.entry.clock.true_ns() - self._held_ns > HELD_MAX_NS:
+        if held is not None and self._since_held_ns() > HELD_MAX_NS:
             return [*self.overtaken(), *super().apply(frame)]
         if held is not None and (held.channel, held.market) == (frame.channel, frame.market):
             self._held = None
@@ -163,8 +164,10 @@ class Reorder(FrameFault):
         return super().apply(frame)
 
     def wants(self, frame: Frame) -> bool:
-        """Hold one frame at a time."""
-        return self._held is None and super().wants(frame)
+        """Hold one frame at a time, and wait when one was held in vain."""
+        if self._held is not None or not super().wants(frame):
+            return False
+        return self.entry.clock.true_ns() >= self._not_before_ns
 
     def change(self, frame: Frame) -> list[Frame]:
         """Hold it back."""
@@ -177,11 +180,15 @@ class Reorder(FrameFault):
         held, self._held = self._held, None
         if held is None:
             return []
+        self._not_before_ns = self._held_ns + (HELD_REST + 1) * self._since_held_ns()
         self.entry.untouch()
         if not self._endless:
             self._left += 1
             self.over = False
         return [held]
+
+    def _since_held_ns(self) -> int:
+        return self.entry.clock.true_ns() - self._held_ns
 
     @property
     def idle(self) -> bool:

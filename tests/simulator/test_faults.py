@@ -12,6 +12,7 @@ from simulator.clock import Clock
 from simulator.connection import Connection
 from simulator.faults import (
     HELD_MAX_NS,
+    HELD_REST,
     CorruptChecksum,
     CorruptDigit,
     Delay,
@@ -68,6 +69,17 @@ def gate_of(
     return wire, gate, fault
 
 
+class SetClock(Clock):
+    """A clock that stands where it is put."""
+
+    def __init__(self, now: list[int]) -> None:
+        super().__init__()
+        self._now = now
+
+    def true_ns(self) -> int:
+        return self._now[0]
+
+
 def test_drop_loses_the_next_frames_it_is_for_and_no_others() -> None:
     wire, gate, fault = gate_of(Drop, count=2, symbol="BTC/USD", channel="trades")
     frames = [
@@ -118,6 +130,7 @@ def test_reorder_swaps_two_frames_of_one_channel() -> None:
 
 def test_reorder_lets_the_held_frame_go_before_an_ack() -> None:
     wire, gate, fault = gate_of(Reorder)
+    fault.entry.clock = SetClock([1_000_000_000])
     gate.push(frame(1))
     gate.push(ACK)
     gate.push(frame(2))
@@ -125,17 +138,6 @@ def test_reorder_lets_the_held_frame_go_before_an_ack() -> None:
 
     assert wire.sent == [frame(1), ACK, frame(3), frame(2)]
     assert [each["sequence"] for each in fault.entry.affected] == [2]
-
-
-class SetClock(Clock):
-    """A clock that stands where it is put."""
-
-    def __init__(self, now: list[int]) -> None:
-        super().__init__()
-        self._now = now
-
-    def true_ns(self) -> int:
-        return self._now[0]
 
 
 def test_reorder_lets_go_what_nothing_overtakes_in_time() -> None:
@@ -146,9 +148,12 @@ def test_reorder_lets_go_what_nothing_overtakes_in_time() -> None:
     now[0] += HELD_MAX_NS + 1
     for each in (frame(9, market=ETH), frame(2), frame(3)):
         gate.push(each)
+    now[0] += HELD_REST * HELD_MAX_NS + HELD_REST
+    for each in (frame(4), frame(5), frame(6)):
+        gate.push(each)
 
-    assert [each.sequence for each in wire.sent] == [1, 9, 3, 2]
-    assert [each["sequence"] for each in fault.entry.affected] == [2]
+    assert [each.sequence for each in wire.sent] == [1, 9, 2, 3, 5, 4, 6]
+    assert [each["sequence"] for each in fault.entry.affected] == [4]
 
 
 def test_reorder_that_ends_lets_the_held_frame_go() -> None:
